@@ -1,0 +1,59 @@
+"""The axis vocabulary and the layer convention, said once.
+
+Layer 0 is the embeddings with image features merged in, layer ``i`` the output of decoder block ``i``
+(blocks counted from 1), ``n_layers`` the output of the last block, always before the final norm.
+All entropies, divergences and log-probabilities are in nats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final
+
+from patchlens.errors import SelectionError
+
+LAYER: Final = "layer"
+POSITION: Final = "pos"
+RANK: Final = "k"
+TARGET: Final = "target"
+VISION: Final = "vision"
+
+AXES: Final = (LAYER, POSITION, RANK, TARGET, VISION)
+
+
+class PositionKind(StrEnum):
+    """What stands at a position of the decoder's sequence (or of a cross-attention model's vision states)."""
+
+    TEXT = "text"
+    PATCH = "patch"
+    IMAGE_OTHER = "image_other"
+    SPECIAL = "special"
+
+
+def layer_name(layer: int, n_layers: int) -> str:
+    """Label a layer for people: layer 0 is called embeddings, the last one says so."""
+    if layer == 0:
+        return "0 (embeddings)"
+    return f"{layer} (last)" if layer == n_layers else str(layer)
+
+
+def check_layers(layers: Iterable[int] | None, n_layers: int) -> tuple[int, ...]:
+    """Resolve wanted layers to sorted unique numbers in ``0..n_layers``; None means all, -1 the last.
+
+    Raises:
+        SelectionError: a layer is outside ``-(n_layers + 1)..n_layers`` or none was named.
+    """
+    if layers is None:
+        return tuple(range(n_layers + 1))
+    resolved: set[int] = set()
+    for layer in layers:
+        index = layer + n_layers + 1 if layer < 0 else layer
+        if not 0 <= index <= n_layers:
+            raise SelectionError(
+                f"layer {layer} does not exist: this model has layers 0 (embeddings) to {n_layers}"
+            )
+        resolved.add(index)
+    if not resolved:
+        raise SelectionError(f"no layer was chosen: name some of 0 to {n_layers}, or leave it out for all")
+    return tuple(sorted(resolved))

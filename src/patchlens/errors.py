@@ -1,0 +1,56 @@
+"""One typed error for each kind of user mistake; every message says what was expected, what came, what to do."""
+
+from __future__ import annotations
+
+
+class PatchlensError(Exception):
+    """Base of every error a user can cause; the command line prints it on one line and exits with 2."""
+
+
+class ImageError(PatchlensError):
+    """A picture cannot be read, is too large, or does not match the prompt."""
+
+
+class PromptError(PatchlensError):
+    """A prompt is empty, too long for the model, or disagrees with the pictures given."""
+
+
+class TargetError(PatchlensError):
+    """A target word or token id does not exist for this model or this reading."""
+
+
+class SelectionError(PatchlensError):
+    """A layer, position, step or lens option names something that is not there."""
+
+
+class ModelNotFoundError(PatchlensError):
+    """No such bundled model, folder or hub model, or the hub could not be reached."""
+
+
+class UnsupportedModelError(PatchlensError):
+    """The model is of an architecture that no adapter states facts about."""
+
+
+class IdentityCheckError(PatchlensError):
+    """An adapter's facts do not reproduce the model's own logits."""
+
+
+class FormatError(PatchlensError):
+    """A file is not a reading this version can read."""
+
+
+class OutputError(PatchlensError):
+    """A result could not be written."""
+
+
+class MissingExtraError(PatchlensError):
+    """A feature needs an optional dependency that is not installed."""
+
+    def __init__(self, feature: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"{feature} needs {package}, which is not installed; run: pip install 'patchlens[{extra}]'"
+        )
+
+
+class NumericsError(PatchlensError):
+    """A state or a score is not finite, so nothing true can be said about it."""
