@@ -1,4 +1,4 @@
-"""One typed error for each kind of user mistake; every message says what was expected, what came, what to do."""
+"""One typed error for each kind of user mistake: what was expected, what came, what to do next."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,7 +67,7 @@ class Answer:
 class Target:
     """A word followed through all layers, and the one token that stands for it.
 
-    ``pieces`` is the whole word as the tokenizer cuts it; where it has more than one piece, ``token`` is only
+    ``pieces`` is the whole word as the tokenizer cuts it; where there is more than one, ``token`` is only
     the first, so a high score may belong to another word that starts alike.
     """
 
@@ -92,7 +93,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Channel:
-    """An extra array over named axes (attention, contribution, causal effect), shown as it describes itself."""
+    """An extra array over named axes (attention, contribution, causal effect); it describes itself."""
 
     name: str
     axes: tuple[str, ...]
@@ -118,11 +119,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Reading:
-    """Per layer and position, what a lens reads; all log-probabilities, entropies and divergences in nats.
+    """Per layer and position, what a lens reads; all log-probabilities, entropies, divergences in nats.
 
     Shapes: ``top_ids`` and ``top_logprobs`` [layer, pos, k] (best first, ties by id), ``entropy``,
     ``kl_to_final`` (KL of the model's own final distribution to the lens's) and ``logsumexp`` [layer, pos],
-    ``target_logprobs`` and ``target_ranks`` [layer, pos, target] (0 is best; ``target_ranks_upper`` is the rank
+    ``target_logprobs`` and ``target_ranks`` [layer, pos, target] (0 is best; ``target_ranks_upper``: the rank
     if all tied tokens went first). ``layers`` holds the layer number of each row.
     """
 
@@ -170,7 +171,8 @@ class Reading:
         rows = np.flatnonzero(self.layers == number)
         if rows.size == 0:
             raise SelectionError(
-                f"layer {layer} is not in this reading: it holds {_span(self.layers)} of 0..{self.model.n_layers}"
+                f"layer {layer} is not in this reading: "
+                f"it holds {_span(self.layers)} of 0..{self.model.n_layers}"
             )
         return int(rows[0])
 
@@ -350,12 +352,24 @@ class Reading:
         held = self.top_ids.shape[2]
         exact = {t.token for t in self.targets}
         if k < 1 or (k > held and not exact.issuperset(tokens)):
-            raise SelectionError(f"k is {k}, but this reading tells ranks 1 to {held}; read with a larger top-k")
+            raise SelectionError(
+                f"k is {k}, but this reading tells ranks 1 to {held}; read with a larger top-k"
+            )
         ranks = self.ranks(tokens)[:, self.position_row(position)]
         rows = np.flatnonzero(ranks < k)
         return int(self.layers[rows[0]]) if rows.size else None
 
     # -- other shapes --------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> Path:
+        """Write the reading to a file (docs/format.md); whole or not at all.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        from patchlens.store import save_reading
+
+        return save_reading(self, path)
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per layer, position and rank; log-probabilities and entropies in nats."""

@@ -1,0 +1,55 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test lint types unit peers bench page clean
+
+demo: .venv/.run
+	$(BIN)/patchlens demo --out patchlens-demo
+
+test: .venv/.test lint types unit
+
+lint: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.test
+	$(BIN)/pyright
+
+unit: .venv/.test
+	$(BIN)/python -m pytest
+
+# Other implementations of the same reading, in an environment of their own under the same torch.
+peers: .venv-peers/.done
+	.venv-peers/bin/python -m pytest peers
+
+bench: .venv/.test
+	$(BIN)/python benchmarks/lens.py
+	$(BIN)/python benchmarks/capture.py
+
+# The page's bundle, from viewer/ into the package; a test holds the two together.
+page: .venv/.test
+	cd viewer && npm ci && npm run build
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.run: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) torch==2.13.0
+	$(PIP) --editable .
+	touch $@
+
+.venv/.test: .venv/.run
+	$(PIP) --editable '.[test]'
+	touch $@
+
+.venv-peers/.done: pyproject.toml constraints.txt peers/requirements.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 \
+	  --requirement peers/requirements.txt --editable .
+	touch $@
+
+clean:
+	rm -rf .venv .venv-peers patchlens-demo viewer/node_modules

@@ -1,0 +1,48 @@
+"""See what a vision-language model is about to say, at every layer and every image patch.
+
+>>> import patchlens as pl
+>>> model = pl.load("demo")
+>>> trace = model.trace("cat.png", "What is this?")
+>>> reading = trace.read(pl.LogitLens(), top_k=10, targets=["cat"])
+
+Importing the package does no work and does not import torch; each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from patchlens.errors import PatchlensError as PatchlensError
+
+if TYPE_CHECKING:
+    from patchlens.lens import LogitLens as LogitLens
+    from patchlens.reading import Reading as Reading
+    from patchlens.run import Model as Model
+    from patchlens.run import Trace as Trace
+    from patchlens.run import load as load
+    from patchlens.store import open_reading as open_reading
+    from patchlens.views.html import write_page as write_page
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "load": ("patchlens.run", "load"),
+    "Model": ("patchlens.run", "Model"),
+    "Trace": ("patchlens.run", "Trace"),
+    "LogitLens": ("patchlens.lens", "LogitLens"),
+    "Reading": ("patchlens.reading", "Reading"),
+    "open_reading": ("patchlens.store", "open_reading"),
+    "write_page": ("patchlens.views.html", "write_page"),
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'patchlens' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return ["PatchlensError", "__version__", *_HOMES]

@@ -1,0 +1,83 @@
+"""Token ids as people should see them, and words as the ids that stand for them.
+
+A piece keeps what decoding one id would lose: a leading space is shown as ``▁``, bytes that are no whole
+character as ``<0xE7>``. Two ids may print alike, so everything is keyed by id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import TYPE_CHECKING
+
+from patchlens.errors import TargetError
+from patchlens.reading import WORD_START, Target
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def piece_table(tokenizer: PreTrainedTokenizerBase, ids: Iterable[int]) -> dict[int, str]:
+    """Piece of each id; one the tokenizer does not know (padding of the vocabulary) shows as ``<id 123>``."""
+    byte_level = "ByteLevel" in repr(getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", None))
+    added = tokenizer.added_tokens_decoder
+    table: dict[int, str] = {}
+    for token in sorted({int(i) for i in ids}):
+        raw = tokenizer.convert_ids_to_tokens(token) if token < len(tokenizer) else None
+        if not isinstance(raw, str):
+            table[token] = f"<id {token}>"
+        elif byte_level and token not in added:
+            table[token] = _from_bytes(raw)
+        else:
+            table[token] = raw
+    return table
+
+
+@cache
+def _byte_of() -> dict[str, int]:
+    """The byte-level alphabet: printable bytes stand for themselves, the others for code points from 256."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(b): b for b in printable} | {chr(256 + n): b for n, b in enumerate(others)}
+
+
+def _from_bytes(raw: str) -> str:
+    data = bytes(_byte_of()[character] for character in raw)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return "".join(f"<0x{byte:02X}>" for byte in data)
+    words = text.lstrip(" ")
+    return WORD_START * (len(text) - len(words)) + words
+
+
+def find_target(tokenizer: PreTrainedTokenizerBase, word: str | int) -> Target:
+    """The token that stands for a word: its form after a space where there is one, else its bare form.
+
+    A word of several pieces is represented by the first (`Target.is_whole` says so). An int is an id.
+
+    Raises:
+        TargetError: the word is empty or the id is not in the vocabulary.
+    """
+    if isinstance(word, int):
+        if not 0 <= word < len(tokenizer):
+            raise TargetError(f"target id {word} is outside the vocabulary of {len(tokenizer)} tokens")
+        piece = piece_table(tokenizer, [word])[word]
+        return Target(piece, word, (piece,))
+    text = word.strip()
+    if not text:
+        raise TargetError("a target is empty: name a word, such as --target cat")
+    spaced, bare = (_content_ids(tokenizer, form) for form in (f" {text}", text))
+    ids = bare if len(bare) < len(spaced) else spaced
+    if not ids:
+        raise TargetError(f"the tokenizer makes no token of target {word!r}")
+    pieces = piece_table(tokenizer, ids)
+    return Target(word, ids[0], tuple(pieces[i] for i in ids))
+
+
+def _content_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
+    pieces = piece_table(tokenizer, ids)
+    while len(ids) > 1 and not pieces[ids[0]].strip(WORD_START):
+        ids = ids[1:]
+    return ids
