@@ -24,7 +24,7 @@ MANIFEST_HASH_KEY = "patchlens.sha256"
 
 P = TypeVar("P", bound=Places)
 
-_PLACE_COLUMNS = {"kind": "str", "image": "int32", "tile": "int32", "row": "int32", "col": "int32"}
+_PLACE_COLUMNS = {"kind": "U11", "image": "int32", "tile": "int32", "row": "int32", "col": "int32"}
 _POSITION_COLUMNS = {"index": "int32", "token": "int32", "step": "int32", "generated": "bool"}
 
 
@@ -49,7 +49,16 @@ def to_bytes(reading: Reading) -> bytes:
     manifest = _manifest(reading)
     manifest["sha256"] = {name: _sha256(array.tobytes()) for name, array in sorted(arrays.items())}
     text = json.dumps(manifest, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return save(arrays, {MANIFEST_KEY: text, MANIFEST_HASH_KEY: _sha256(text.encode())})
+    return _in_order(save(arrays, {MANIFEST_KEY: text, MANIFEST_HASH_KEY: _sha256(text.encode())}))
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same file with sorted header keys: safetensors writes its metadata in no fixed order."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:start]), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    padded = header.encode()
+    padded += b" " * (-len(padded) % 8)
+    return len(padded).to_bytes(8, "little") + padded + data[start:]
 
 
 def _manifest(reading: Reading) -> dict[str, Any]:
@@ -95,7 +104,7 @@ def open_reading(path: str | Path) -> Reading:
     path = Path(path)
     arrays, manifest = _load(path)
     version = manifest.get("format_version")
-    if not isinstance(version, int) or version < 1:
+    if type(version) is not int or version < 1:
         raise FormatError(f"{path.name}: format_version is {version!r}, expected a number from 1")
     if version > FORMAT_VERSION:
         raise FormatError(

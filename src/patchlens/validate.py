@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens.axes import LAYER, POSITION, RANK, TARGET
+from patchlens.axes import LAYER, POSITION, RANK, TARGET, PositionKind
 from patchlens.errors import FormatError
 from patchlens.grid import Places
 from patchlens.reading import Channel, Reading
@@ -78,7 +78,10 @@ def _check_places(places: Places, reading: Reading, label: str) -> None:
     columns = [getattr(places, field.name) for field in dataclasses.fields(places)]
     if len({len(column) for column in columns}) != 1:
         raise FormatError(f"{label}: the columns differ in length")
-    patch = places.kind == "patch"
+    unknown = set(np.unique(places.kind).tolist()) - {kind.value for kind in PositionKind}
+    if unknown:
+        raise FormatError(f"{label}: unknown kind {sorted(unknown)[0]!r}")
+    patch = places.kind == PositionKind.PATCH
     if np.isnan(places.box[patch]).any() or not np.isnan(places.box[~patch]).all():
         raise FormatError(f"{label}: exactly the patches must have a box")
     for image, row, col in zip(places.image[patch], places.row[patch], places.col[patch], strict=True):
