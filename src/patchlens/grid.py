@@ -146,9 +146,9 @@ def tiled_grid(width: int, height: int, canvas: Canvas, tile_size: tuple[int, in
     tiles: list[Tile] = []
     for down in range(canvas.height // tile_height):
         for across in range(canvas.width // tile_width):
-            part = canvas.window(across * tile_width, down * tile_height, tile_width, tile_height)
+            view = canvas.window(across * tile_width, down * tile_height, tile_width, tile_height)
             row, col = down * (tile_height // patch), across * (tile_width // patch)
-            tiles.append(part.cut(patch, index=len(tiles), row=row, col=col))
+            tiles.append(view.cut(patch, index=len(tiles), row=row, col=col))
     rows = max(tile.row + tile.rows for tile in tiles)
     cols = max(tile.col + tile.cols for tile in tiles)
     return Grid(width, height, rows, cols, tuple(tiles))
@@ -206,17 +206,29 @@ def plain_places(kinds: Sequence[PositionKind], image: int = -1, tile: int = -1)
     )
 
 
+def part(places: Places, rows: slice) -> Places:
+    """Some rows of a table of places."""
+    return Places(
+        kind=places.kind[rows],
+        image=places.image[rows],
+        tile=places.tile[rows],
+        row=places.row[rows],
+        col=places.col[rows],
+        box=places.box[rows],
+    )
+
+
 def joined(parts: Sequence[Places]) -> Places:
     """Places one after another."""
     if not parts:
         return plain_places(())
     return Places(
-        kind=np.concatenate([part.kind for part in parts]),
-        image=np.concatenate([part.image for part in parts]),
-        tile=np.concatenate([part.tile for part in parts]),
-        row=np.concatenate([part.row for part in parts]),
-        col=np.concatenate([part.col for part in parts]),
-        box=np.concatenate([part.box for part in parts]),
+        kind=np.concatenate([places.kind for places in parts]),
+        image=np.concatenate([places.image for places in parts]),
+        tile=np.concatenate([places.tile for places in parts]),
+        row=np.concatenate([places.row for places in parts]),
+        col=np.concatenate([places.col for places in parts]),
+        box=np.concatenate([places.box for places in parts]),
     )
 
 

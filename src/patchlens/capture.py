@@ -1,0 +1,152 @@
+"""One forward pass, every wanted state kept: hooks around the decoder blocks, no logits but the last row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from patchlens.axes import check_layers
+from patchlens.errors import NumericsError, SelectionError
+from patchlens.models.adapter import Adapter
+from patchlens.models.encode import Inputs
+from patchlens.models.identity import check_logits, check_ran
+from patchlens.models.watch import watched
+
+
+@dataclass(frozen=True)
+class Captured:
+    """States of one forward pass.
+
+    ``resid`` holds the residual stream before the final norm at ``layers`` and ``positions`` (indices into
+    the sequence), ``final`` that of layer ``n_layers`` at the same positions, ``logits`` the model's own at
+    the last position of the sequence. ``vision`` holds the states that cross-attention blocks attend to, one
+    row per row of ``Inputs.vision_places``, or is None.
+    """
+
+    resid: Float[Tensor, "layer pos d_model"]
+    final: Float[Tensor, "pos d_model"]
+    layers: tuple[int, ...]
+    positions: tuple[int, ...]
+    logits: Float[Tensor, " vocab"]
+    vision: Float[Tensor, "state d_model"] | None = None
+
+
+def capture(
+    adapter: Adapter,
+    inputs: Inputs,
+    *,
+    layers: Iterable[int] | None = None,
+    positions: Iterable[int] | None = None,
+) -> Captured:
+    """Run the model once and keep its residual stream.
+
+    Args:
+        adapter: the model.
+        inputs: what `patchlens.inputs.prepare` made.
+        layers: which layers to keep, 0 (embeddings) to ``n_layers``, negative from the end; None for all.
+        positions: which positions of the sequence, negative from the end; None for all.
+
+    Returns:
+        States in the model's dtype, on the device of its unembedding. A cross-attention block that a
+        text-only pass skips leaves its layer equal to the one before.
+
+    Raises:
+        SelectionError: a layer or position does not exist.
+        IdentityCheckError: the last state does not unembed to the model's logits.
+        NumericsError: the model's states are not finite.
+    """
+    wanted = check_layers(layers, adapter.n_layers)
+    kept = check_positions(positions, len(inputs))
+    shelf = _Shelf(adapter, wanted, kept, len(inputs))
+    source = adapter.vision_source
+    with adapter.undisturbed(), torch.inference_mode():
+        with (
+            watched(adapter.blocks, shelf.keep_output, shelf.keep_input),
+            watched(() if source is None else (source,), shelf.keep_vision),
+        ):
+            output = adapter.model(**inputs.tensors, use_cache=False, logits_to_keep=1)
+        check_ran(adapter, shelf.ran)
+        _check_end(adapter, shelf.last, output.logits[0, -1:])
+    return Captured(
+        resid=shelf.resid,
+        final=shelf.final,
+        layers=wanted,
+        positions=kept,
+        logits=output.logits[0, -1].to(shelf.resid.device).clone(),
+        vision=None if shelf.vision is None else shelf.vision.clone(),
+    )
+
+
+def check_positions(positions: Iterable[int] | None, length: int) -> tuple[int, ...]:
+    """Resolve wanted positions to numbers in ``0..length - 1``, in the order given; None means all.
+
+    Raises:
+        SelectionError: a position is outside the sequence, named twice, or none was named.
+    """
+    if positions is None:
+        return tuple(range(length))
+    resolved: list[int] = []
+    for position in positions:
+        index = position + length if position < 0 else position
+        if not 0 <= index < length:
+            raise SelectionError(f"position {position} does not exist: this prompt has 0 to {length - 1}")
+        if index in resolved:
+            raise SelectionError(f"position {position} was named twice")
+        resolved.append(index)
+    if not resolved:
+        raise SelectionError(
+            f"no position was chosen: name some of 0 to {length - 1}, or leave it out for all"
+        )
+    return tuple(resolved)
+
+
+def _check_end(adapter: Adapter, last: Float[Tensor, "1 d_model"], logits: Float[Tensor, "1 vocab"]) -> None:
+    if not (torch.isfinite(last).all() and torch.isfinite(logits).all()):
+        raise NumericsError(
+            f"{adapter.name} in {adapter.dtype} gave states or logits that are not finite; load it with "
+            "another dtype, bfloat16 or float32"
+        )
+    check_logits(adapter, last, logits)
+
+
+class _Shelf:
+    """Room for the states of one pass, filled by the hooks; allocated outside inference mode."""
+
+    def __init__(self, adapter: Adapter, layers: tuple[int, ...], positions: tuple[int, ...], n: int) -> None:
+        self._n_layers = adapter.n_layers
+        self._cross = frozenset(adapter.cross_blocks)
+        self._index = None if positions == tuple(range(n)) else torch.tensor(positions)
+        weight = adapter.unembed.weight
+        self.resid = weight.new_empty(len(layers), len(positions), adapter.d_model)
+        holds_last = self._n_layers in layers
+        self.final = self.resid[-1] if holds_last else weight.new_empty(len(positions), adapter.d_model)
+        self.last = weight.new_empty(1, adapter.d_model)
+        self.vision: Tensor | None = None
+        self.ran: set[int] = set()
+        self._rooms = {layer: self.resid[slot] for slot, layer in enumerate(layers)}
+        self._rooms[self._n_layers] = self.final
+
+    def keep_input(self, block: int, state: Tensor) -> None:
+        if not self.ran:
+            self._keep(0, state)
+
+    def keep_output(self, block: int, state: Tensor) -> None:
+        self.ran.add(block)
+        self._keep(block + 1, state)
+
+    def keep_vision(self, _: int, states: Tensor) -> None:
+        self.vision = states.flatten(0, -2)
+
+    def _keep(self, layer: int, state: Tensor) -> None:
+        if layer in self._rooms:
+            self._rooms[layer].copy_(
+                state[0] if self._index is None else state[0, self._index.to(state.device)]
+            )
+        if layer == self._n_layers:
+            self.last.copy_(state[0, -1:])
+        elif layer in self._cross:  # if the block after this layer is skipped, its layer is this state
+            self._keep(layer + 1, state)

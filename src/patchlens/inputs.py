@@ -1,0 +1,238 @@
+"""From files and a prompt to tensors: pictures are opened safely and seen as people see them."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from patchlens.errors import ImageError
+from patchlens.models.adapter import Adapter
+from patchlens.models.encode import Inputs
+
+MAX_PIXELS = 80_000_000
+MAX_ASPECT = 200
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
+BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+)
+ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture upright and in RGB, as the model gets it, and as bytes for a page.
+
+    ``data`` decodes to ``image`` exactly, except that a photograph stored on its side is encoded again.
+    It carries no metadata of the file.
+    """
+
+    name: str
+    image: Image.Image
+    data: bytes
+    mime: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Pixels across."""
+        return self.image.width
+
+    @property
+    def height(self) -> int:
+        """Pixels down."""
+        return self.image.height
+
+
+PictureSource = str | Path | bytes | Image.Image | NDArray[Any] | Picture
+
+
+def prepare(
+    adapter: Adapter,
+    prompt: str,
+    pictures: Sequence[PictureSource] = (),
+    answer_ids: Sequence[int] | None = None,
+    *,
+    chat: bool | None = None,
+) -> Inputs:
+    """Turn a prompt and its pictures into one model input, with a place for every position.
+
+    Args:
+        adapter: the model it is for.
+        prompt: the question or text; image markers in it must match the pictures, none puts them first.
+        pictures: paths, opened pictures, PIL images or uint8 arrays.
+        answer_ids: token ids that follow the prompt, to read the steps of an answer in one pass.
+        chat: use the model's chat template; None uses it where there is one.
+
+    Raises:
+        ImageError: a picture cannot be read or the model does not take it.
+        PromptError: the prompt is empty, too long, or at odds with the pictures.
+    """
+    opened = [open_picture(picture) for picture in pictures]
+    images = [picture.image for picture in opened]
+    inputs = adapter.encode(prompt, images, answer_ids=tuple(answer_ids or ()), chat=chat)
+    notes = tuple(f"{picture.name}: {note}" for picture in opened for note in picture.notes)
+    return replace(inputs, notes=notes + inputs.notes)
+
+
+def open_picture(source: PictureSource, name: str | None = None) -> Picture:
+    """Open a picture, refuse what is none, and bring it to upright RGB.
+
+    Transparent pictures are laid on white, 16-bit grey is scaled to 8 bits, of several frames the first is
+    taken; ``notes`` say so.
+
+    Raises:
+        ImageError: missing, damaged, too large (`MAX_PIXELS`, before decoding), or no picture.
+    """
+    if isinstance(source, Picture):
+        return source
+    if isinstance(source, np.ndarray):
+        source, name = _from_array(source), name or "array"
+    if isinstance(source, Image.Image):
+        name = name or Path(str(getattr(source, "filename", ""))).name or "image"
+        _check_size(source.size, name)
+        image, notes = _upright(source, name)
+        return Picture(name, image, _png(image), "image/png", notes)
+    data = source if isinstance(source, bytes) else _read(source)
+    name = name or ("image" if isinstance(source, bytes) else Path(source).name)
+    return _decoded(data, name)
+
+
+def _read(source: str | Path) -> bytes:
+    if str(source).startswith(("http://", "https://")):
+        raise ImageError(f"{source} is an address: download the picture first, patchlens reads files only")
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise ImageError(f"there is no file {path}")
+    if path.is_dir():
+        raise ImageError(f"{path} is a folder: name the picture in it")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _decoded(data: bytes, name: str) -> Picture:
+    Image.init()
+    formats = [kind for kind in FORMATS if kind in Image.OPEN]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about damaged metadata, and about size, which is checked below
+            with Image.open(BytesIO(data), formats=formats) as image:
+                _check_size(image.size, name)
+                kind, mode = image.format, image.mode
+                frames = 1 if kind == "MPO" else getattr(image, "n_frames", 1)
+                turned = image.getexif().get(ORIENTATION, 1) != 1
+                upright, notes = _upright(image, name)
+    except Image.DecompressionBombError as error:
+        raise _too_large(name) from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name} is not a picture patchlens can read ({', '.join(formats)})") from error
+    except BROKEN as error:
+        raise ImageError(f"{name} is damaged or cut short: {error}") from error
+    if frames > 1:
+        notes += (f"only the first of its {frames} frames is read",)
+    if kind == "JPEG" and mode in ("RGB", "L") and not turned:
+        return Picture(name, upright, without_metadata(data), "image/jpeg", notes)
+    if kind in ("JPEG", "MPO") and mode in ("RGB", "L"):
+        return Picture(name, upright, _jpeg(upright), "image/jpeg", notes)
+    return Picture(name, upright, _png(upright), "image/png", notes)
+
+
+def without_metadata(jpeg: bytes) -> bytes:
+    """A JPEG file without comments and application segments, which may tell where and by whom it was taken.
+
+    Kept are those that decoding needs (JFIF and Adobe's colour transform).
+    """
+    kept, at = [jpeg[:2]], 2
+    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF:
+        marker = jpeg[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        end = at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+        if marker == 0xDA:
+            break
+        if not (0xE1 <= marker <= 0xED or marker in (0xEF, 0xFE)):
+            kept.append(jpeg[at:end])
+        at = end
+    return b"".join([*kept, jpeg[at:]])
+
+
+def _upright(image: Image.Image, name: str) -> tuple[Image.Image, tuple[str, ...]]:
+    """Apply the stored orientation and convert to RGB, with a note for each thing that changes colours."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F" or (image.mode == "I" and np.asarray(image).max() > 0xFFFF):
+        raise ImageError(f"{name} has {image.mode} pixels without a stated range: save it with 8 or 16 bits")
+    if image.mode.startswith("I"):
+        grey = np.asarray(image).astype(np.float64)
+        return Image.fromarray(np.rint(grey / 257).astype(np.uint8)).convert("RGB"), (
+            "16-bit grey was scaled to 8 bits",
+        )
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        if np.asarray(layer.getchannel("A")).min() == 0xFF:
+            return layer.convert("RGB"), ()
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("RGB"), (
+            "its transparent parts were laid on white",
+        )
+    if image.mode == "CMYK":
+        return image.convert("RGB"), ("CMYK was converted to RGB without a colour profile",)
+    return image.convert("RGB"), ()
+
+
+def _from_array(array: NDArray[Any]) -> Image.Image:
+    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise ImageError(
+            "an array picture must be uint8 of shape [height, width], [height, width, 3] or [.., 4], "
+            f"got {array.dtype} of shape {list(array.shape)}"
+        )
+    if 0 in array.shape:
+        raise ImageError(f"an array picture must have pixels, got shape {list(array.shape)}")
+    return Image.fromarray(array)
+
+
+def _check_size(size: tuple[int, int], name: str) -> None:
+    width, height = size
+    if width * height > MAX_PIXELS:
+        raise _too_large(name, f" with its {width} x {height} pixels")
+    if max(size) > MAX_ASPECT * min(size):
+        raise ImageError(
+            f"{name} is {width} x {height} pixels, over {MAX_ASPECT} times as long as wide: crop it first"
+        )
+
+
+def _too_large(name: str, size: str = "") -> ImageError:
+    return ImageError(
+        f"{name} is too large{size}: at most {MAX_PIXELS // 1_000_000} million are read; scale it down first"
+    )
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, "PNG", exif=b"")
+    return buffer.getvalue()
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, "JPEG", quality=95, subsampling=0, exif=b"")
+    return buffer.getvalue()

@@ -1,0 +1,61 @@
+"""The model's own answer, greedily, with nothing of its generation settings mixed in."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import GenerationConfig
+
+from patchlens.models.adapter import Adapter
+from patchlens.models.encode import Inputs
+
+
+def generate_greedy(adapter: Adapter, inputs: Inputs, max_new_tokens: int) -> list[int]:
+    """Token ids of the greedy continuation, without the token that ends it.
+
+    Penalties, suppressions and sampling from the model's generation config are left out, so that every id
+    is the arg max of the model's logits; only placeholder tokens of pictures cannot be said.
+    """
+    if max_new_tokens < 1:
+        return []
+    room = max_new_tokens
+    if adapter.max_positions is not None:
+        room = min(room, adapter.max_positions - len(inputs))
+    if room < 1:
+        return []
+    ends = end_ids(adapter)
+    with adapter.undisturbed(), _plain_generation(adapter, ends), torch.inference_mode():
+        model: Any = adapter.model
+        output = model.generate(**inputs.tensors, max_new_tokens=room, do_sample=False)
+    ids: list[int] = output[0, len(inputs) :].tolist()
+    return ids[:-1] if ids and ids[-1] in ends else ids
+
+
+def end_ids(adapter: Adapter) -> tuple[int, ...]:
+    """Tokens that end an answer, from the generation config or else the tokenizer."""
+    config: Any = adapter.model.generation_config
+    ends: Any = getattr(config, "eos_token_id", None)
+    if ends is None:
+        ends = adapter.tokenizer.eos_token_id
+    if ends is None:
+        return ()
+    return tuple(int(token) for token in (ends if isinstance(ends, list | tuple) else (ends,)))
+
+
+@contextmanager
+def _plain_generation(adapter: Adapter, ends: tuple[int, ...]) -> Generator[None, None, None]:
+    model: Any = adapter.model
+    kept = model.generation_config
+    pad = adapter.tokenizer.pad_token_id
+    model.generation_config = GenerationConfig(
+        eos_token_id=list(ends) or None,
+        pad_token_id=ends[0] if pad is None and ends else pad,
+        suppress_tokens=list(adapter.unspeakable) or None,
+    )
+    try:
+        yield
+    finally:
+        model.generation_config = kept

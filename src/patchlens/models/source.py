@@ -1,0 +1,151 @@
+"""Where a model comes from: a bundled name, a folder, or a repository on the hub."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+from patchlens.errors import ModelNotFoundError, UnsupportedModelError
+
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A resolved model: what to hand to transformers, and whether the network must stay out of it."""
+
+    name: str
+    location: str
+    is_local: bool
+    revision: str | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments for every ``from_pretrained``."""
+        return {"local_files_only": self.is_local} | ({} if self.is_local else {"revision": self.revision})
+
+
+def resolve(name: str, revision: str | None) -> Source:
+    """Decide whether a name is bundled, a folder, or a hub id; nothing is fetched.
+
+    Raises:
+        ModelNotFoundError: it can be none of them.
+    """
+    bundled = bundled_models()
+    if name in bundled:
+        return Source(name, str(bundled[name]), is_local=True)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelNotFoundError(f"{name} is a folder without a config.json, so it holds no model")
+        return Source(name, str(folder), is_local=True)
+    near = difflib.get_close_matches(name, bundled, n=1)
+    hint = f"; did you mean {near[0]}?" if near else f"; bundled models: {', '.join(bundled) or 'none'}"
+    if name.count("/") > 1 or name.startswith((".", "/", "~")) or folder.suffix or not name.strip():
+        raise ModelNotFoundError(f"there is no folder {name!r}{hint}")
+    return Source(name, name, is_local=False, revision=revision)
+
+
+def bundled_models() -> Mapping[str, Path]:
+    """Name and folder of the models that come with patchlens."""
+    try:
+        demo = import_module("patchlens.demo")
+        return demo.bundled_models()
+    except (ImportError, AttributeError):
+        return {}
+
+
+def read_config(source: Source) -> dict[str, Any]:
+    """The model's config as a plain dictionary, without running any of its code.
+
+    Raises:
+        ModelNotFoundError: there is no such model, or the hub cannot be reached.
+    """
+    try:
+        config, _ = PreTrainedConfig.get_config_dict(source.location, **source.options)
+    except (OSError, ValueError) as error:
+        raise not_found(source, error) from error
+    if not config:
+        raise ModelNotFoundError(f"{source.name} has no config.json, so it holds no model")
+    return config
+
+
+def refuse_pickles(source: Source) -> None:
+    """Refuse a folder that holds its weights only as pickles, which can run any code when read.
+
+    Raises:
+        UnsupportedModelError: it does.
+    """
+    folder = Path(source.location)
+    if not source.is_local or any(folder.glob("*.safetensors")):
+        return
+    pickles = [path.name for pattern in PICKLES for path in folder.glob(pattern)]
+    if pickles:
+        raise UnsupportedModelError(
+            f"{source.name} holds its weights only as pickles ({pickles[0]}), which can run any code when "
+            "they are read; if you trust where they come from, allow it with allow_pickle=True"
+        )
+    raise ModelNotFoundError(f"{source.name} has a config.json but no *.safetensors weights beside it")
+
+
+def not_found(source: Source, error: BaseException) -> ModelNotFoundError:
+    """One line that says why a model could not be fetched, from the chain of errors beneath."""
+    chain = list(_chain(error))
+    kinds = {type(link).__name__ for link in chain}
+    bundled = bundled_models()
+    near = difflib.get_close_matches(source.name, bundled, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    if source.is_local:
+        return ModelNotFoundError(f"{source.name} cannot be loaded: {_first_line(error)}")
+    if "GatedRepoError" in kinds or "gated repo" in str(error):
+        return ModelNotFoundError(
+            f"{source.name} is gated: accept its licence on the hub and log in with 'hf auth login'"
+        )
+    if kinds & {"RepositoryNotFoundError", "HFValidationError"}:
+        return ModelNotFoundError(
+            f"there is no model {source.name!r} on the hub, or you have no access to it"
+            f"{hint or _bundled(bundled)}"
+        )
+    if "RevisionNotFoundError" in kinds:
+        return ModelNotFoundError(f"{source.name} has no revision {source.revision!r}")
+    if kinds & {"OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectionError", "ConnectError"}:
+        return ModelNotFoundError(
+            f"{source.name} is not on this machine and the hub cannot be reached (offline?)"
+            f"{hint or _bundled(bundled)}"
+        )
+    return ModelNotFoundError(f"{source.name} cannot be loaded: {_first_line(error)}{hint}")
+
+
+def _bundled(bundled: Mapping[str, Path]) -> str:
+    return f"; bundled models: {', '.join(bundled)}" if bundled else ""
+
+
+def _chain(error: BaseException | None) -> Any:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def chat_template(source: Source, tokenizer: Any) -> str | None:
+    """The chat template the tokenizer or the model's own file states, or None."""
+    template = tokenizer.chat_template
+    if isinstance(template, dict):
+        template = template.get("default")
+    if isinstance(template, str):
+        return template
+    legacy = Path(source.location) / "chat_template.json"
+    if source.is_local and legacy.is_file():
+        return str(json.loads(legacy.read_text(encoding="utf-8"))["chat_template"])
+    return None
