@@ -1,0 +1,22 @@
+/** What was asked, what was answered, and by which model. */
+
+import { el } from "./dom";
+import type { Header } from "./payload";
+import { visibleText } from "./text";
+
+export function heading(header: Header): HTMLElement {
+  const { model, answer } = header;
+  const facts = [model.name, model.revision && `revision ${model.revision}`, model.dtype, `${header.lens} lens`];
+  const node = el(
+    "header",
+    {},
+    el("p", { class: "model" }, facts.filter(Boolean).map(visibleText).join(" · ")),
+    el("h1", { dir: "auto" }, visibleText(header.prompt)),
+  );
+  const said = answer.tokens.length > 0 ? visibleText(answer.text) || "(nothing)" : "no answer was asked for";
+  node.append(el("p", { class: "answer", dir: "auto" }, said));
+  if (header.notes.length > 0) {
+    node.append(el("ul", { class: "notes" }, ...header.notes.map((text) => el("li", { dir: "auto" }, visibleText(text)))));
+  }
+  return node;
+}

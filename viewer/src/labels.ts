@@ -1,0 +1,71 @@
+/** Words on a map: the surest first, each only where it does not cover another. */
+
+export interface Label {
+  /** centre of the patch and its size, in CSS pixels */
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+  /** width of the text at a font size of 1 */
+  em: number;
+  /** 0..1 */
+  certainty: number;
+}
+
+export interface Placed {
+  /** index of the label in the list given */
+  label: number;
+  size: number;
+}
+
+const SMALLEST = 8;
+
+/** Font sizes a patch of this height allows for the least and the most certain word. */
+export function sizesFor(height: number): { small: number; large: number } {
+  return {
+    small: Math.min(Math.max(height * 0.36, SMALLEST), 12),
+    large: Math.min(Math.max(height * 0.62, 11), 26),
+  };
+}
+
+/** Choose font sizes; a word that finds no room even when small is left out (hovering still tells it). */
+export function place(labels: readonly Label[], right: number): Placed[] {
+  const order = labels.map((_, i) => i).sort((a, b) => labels[b]!.certainty - labels[a]!.certainty || a - b);
+  const taken: Bounds[] = [];
+  const placed: Placed[] = [];
+  for (const index of order) {
+    const label = labels[index]!;
+    const { small, large } = sizesFor(label.height);
+    const wish = small + (large - small) * Math.sqrt(label.certainty);
+    const fitting = Math.max(Math.min(wish, (label.width * 1.25) / label.em), SMALLEST);
+    for (const size of fitting > small ? [fitting, small] : [fitting]) {
+      const bounds = boundsOf(label, size);
+      if (bounds.left < -2 || bounds.right > right + 2 || taken.some((other) => meets(bounds, other))) continue;
+      taken.push(bounds);
+      placed.push({ label: index, size });
+      break;
+    }
+  }
+  return placed;
+}
+
+interface Bounds {
+  left: number;
+  right: number;
+  top: number;
+  bottom: number;
+}
+
+function boundsOf(label: Label, size: number): Bounds {
+  const half = (label.em * size) / 2;
+  return {
+    left: label.x - half - 1,
+    right: label.x + half + 1,
+    top: label.y - size * 0.5,
+    bottom: label.y + size * 0.5,
+  };
+}
+
+function meets(a: Bounds, b: Bounds): boolean {
+  return a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+}

@@ -1,0 +1,85 @@
+/** The page put together from a reading. */
+
+import { Chart } from "./chart";
+import { Lexicon } from "./concept";
+import { LayerBar, OverlayBar } from "./controls";
+import { el } from "./dom";
+import { heading } from "./heading";
+import { heatMap, type HeatMap } from "./overlay";
+import { Panel } from "./panel";
+import { Patches } from "./patches";
+import { PictureView } from "./picture";
+import type { Reading } from "./reading";
+import { Strip } from "./strip";
+import { Store, type State } from "./store";
+import { visibleText } from "./text";
+
+const NO_WORDS =
+  "This model looks at the picture by cross-attention: its patches are not positions of the sequence, " +
+  "so they have no words of their own. The grid shows how the model cuts the picture; what is read from it appears at the tokens.";
+
+export function show(reading: Reading, root: HTMLElement): Store {
+  const { header } = reading;
+  const speaking = header.positions.kind.includes(1);
+  const home = reading.home();
+  const store = new Store({
+    layer: reading.nLayers - 1,
+    mode: "words",
+    query: "",
+    hover: null,
+    pin: null,
+    step: home,
+  });
+  const lexicon = new Lexicon(reading);
+  const heat = heatSource(reading, lexicon);
+  const places = speaking ? header.positions : header.vision;
+  const views = header.pictures.map(
+    (spec, image) =>
+      new PictureView(reading, store, {
+        spec,
+        patches: new Patches(places ?? header.positions, image),
+        speaking,
+        heat,
+      }),
+  );
+  const strip = new Strip(reading, store, (image) => views[image]?.node.querySelector<HTMLElement>(".stage")?.focus());
+  const left = el("div", { class: "left" });
+  if (speaking) left.append(new OverlayBar(reading, store, lexicon, heat).node);
+  left.append(...views.map((view) => view.node));
+  if (!speaking && header.vision) left.append(el("p", { class: "explain" }, NO_WORDS));
+  left.append(strip.node);
+  root.replaceChildren(
+    heading(header),
+    new LayerBar(reading, store).node,
+    el("main", {}, left, el("div", { class: "right" }, new Panel(reading, store).node, new Chart(reading, store).node)),
+  );
+  document.title = `${visibleText(header.prompt)} · ${visibleText(header.model.name)} · patchlens`;
+  document.addEventListener("keydown", (event) => pageKey(event, reading, store));
+  store.draw();
+  return store;
+}
+
+/** The heat map of a state's mode, made once per mode and query. */
+function heatSource(reading: Reading, lexicon: Lexicon): (state: State) => HeatMap | null {
+  const patches = reading.header.positions.kind.flatMap((kind, position) => (kind === 1 ? [position] : []));
+  const made = new Map<string, HeatMap | null>();
+  const make = (state: State): HeatMap | null => {
+    if (state.mode === "entropy") return heatMap(reading, patches, (l, p) => reading.entropy(l, p));
+    if (state.mode !== "search") return null;
+    const { tokens } = lexicon.find(state.query);
+    return heatMap(reading, patches, (l, p) => reading.logprobOfAny(tokens, l, p));
+  };
+  return (state) => {
+    const key = `${state.mode} ${state.query}`;
+    if (!made.has(key)) made.set(key, make(state));
+    return made.get(key) ?? null;
+  };
+}
+
+function pageKey(event: KeyboardEvent, reading: Reading, store: Store): void {
+  if (event.target instanceof HTMLInputElement || event.ctrlKey || event.metaKey || event.altKey) return;
+  const { layer } = store.get();
+  if (event.key === "ArrowRight") store.set({ layer: Math.min(layer + 1, reading.nLayers - 1) });
+  else if (event.key === "ArrowLeft") store.set({ layer: Math.max(layer - 1, 0) });
+  else if (event.key === "Escape") store.set({ pin: null, hover: null });
+}
