@@ -1,0 +1,7 @@
+"""Lenses and the engine that streams their statistics."""
+
+from patchlens.lens.logit import LogitLens as LogitLens
+from patchlens.lens.protocol import JSON as JSON
+from patchlens.lens.protocol import Lens as Lens
+from patchlens.lens.statistics import Statistics as Statistics
+from patchlens.lens.stream import stream_statistics as stream_statistics

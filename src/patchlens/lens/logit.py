@@ -1,0 +1,37 @@
+"""The logit lens: read a middle layer as if it were the last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from patchlens.lens.protocol import JSON
+from patchlens.unembed import Unembed
+
+
+@dataclass(frozen=True)
+class LogitLens:
+    """Logit lens (nostalgebraist 2020): ``softmax(unembed(h_l))``, the final norm applied at every layer.
+
+    The last layer agrees with the model's own distribution, since the states are taken before the final norm
+    and normed once. There is no option to centre logits over the vocabulary: it takes the same number off
+    every logit of a position, which changes no rank, log-probability, entropy or divergence.
+    """
+
+    @property
+    def name(self) -> str:
+        """``logit``."""
+        return "logit"
+
+    def params(self) -> Mapping[str, JSON]:
+        """No parameters."""
+        return {}
+
+    def normed(
+        self, resid_layer: Float[Tensor, "pos d_model"], layer: int, unembed: Unembed
+    ) -> Float[Tensor, "pos d_model"]:
+        """Apply the model's final norm to ``[pos, d_model]`` states of any layer."""
+        return unembed.norm(resid_layer)

@@ -1,0 +1,44 @@
+"""What every lens promises the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from patchlens.unembed import Unembed
+
+JSON: TypeAlias = str | int | float | bool | None
+
+
+@runtime_checkable
+class Lens(Protocol):
+    """Turns the residual state of a layer into the normed state that the unembed matrix multiplies.
+
+    The engine multiplies by ``unembed.weight`` and applies bias, scale and soft-cap itself, so a lens never
+    touches the vocabulary. Positions stand alone: the engine hands over any of them in any grouping, and the
+    same state must give the same row. A lens fitted apart for several kinds of position is run once per kind.
+    """
+
+    @property
+    def name(self) -> str:
+        """Short name written into a reading, such as ``logit``."""
+        ...
+
+    def params(self) -> Mapping[str, JSON]:
+        """Everything that changes the result, as JSON values, for the manifest of a reading."""
+        ...
+
+    def normed(
+        self, resid_layer: Float[Tensor, "pos d_model"], layer: int, unembed: Unembed
+    ) -> Float[Tensor, "pos d_model"]:
+        """Return the state that stands in for the final-normed state, ``[pos, d_model]``.
+
+        Args:
+            resid_layer: residual states of one layer, before the final norm, on the unembed's device.
+            layer: number of that layer, 0 being the embeddings.
+            unembed: the model's unembedding; ``unembed.norm`` applies the final norm.
+        """
+        ...
