@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,7 @@ class Places:
     is NaN where there is none; exactly the rows of kind "patch" have all of them.
     """
 
-    kind: NDArray[np.str_]
+    kind: NDArray[np.character[Any]]
     image: NDArray[np.int32]
     tile: NDArray[np.int32]
     row: NDArray[np.int32]

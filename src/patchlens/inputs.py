@@ -6,7 +6,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
-class Picture:
+class OpenedPicture:
     """A picture upright and in RGB, as the model gets it, and as bytes for a page.
 
     ``data`` decodes to ``image`` exactly, except that a photograph stored on its side is encoded again.
@@ -61,18 +61,20 @@ class Picture:
         return self.image.height
 
 
-PictureSource = str | Path | bytes | Image.Image | NDArray[Any] | Picture
+PictureLike = str | Path | bytes | Image.Image | NDArray[Any] | OpenedPicture
 
 
 def prepare(
     adapter: Adapter,
     prompt: str,
-    pictures: Sequence[PictureSource] = (),
+    pictures: Sequence[PictureLike] = (),
     answer_ids: Sequence[int] | None = None,
     *,
     chat: bool | None = None,
 ) -> Inputs:
     """Turn a prompt and its pictures into one model input, with a place for every position.
+
+    Its notes are about the prompt; those about a picture are with the `OpenedPicture`.
 
     Args:
         adapter: the model it is for.
@@ -85,14 +87,11 @@ def prepare(
         ImageError: a picture cannot be read or the model does not take it.
         PromptError: the prompt is empty, too long, or at odds with the pictures.
     """
-    opened = [open_picture(picture) for picture in pictures]
-    images = [picture.image for picture in opened]
-    inputs = adapter.encode(prompt, images, answer_ids=tuple(answer_ids or ()), chat=chat)
-    notes = tuple(f"{picture.name}: {note}" for picture in opened for note in picture.notes)
-    return replace(inputs, notes=notes + inputs.notes)
+    images = [open_picture(picture).image for picture in pictures]
+    return adapter.encode(prompt, images, answer_ids=tuple(answer_ids or ()), chat=chat)
 
 
-def open_picture(source: PictureSource, name: str | None = None) -> Picture:
+def open_picture(source: PictureLike, name: str | None = None) -> OpenedPicture:
     """Open a picture, refuse what is none, and bring it to upright RGB.
 
     Transparent pictures are laid on white, 16-bit grey is scaled to 8 bits, of several frames the first is
@@ -101,7 +100,7 @@ def open_picture(source: PictureSource, name: str | None = None) -> Picture:
     Raises:
         ImageError: missing, damaged, too large (`MAX_PIXELS`, before decoding), or no picture.
     """
-    if isinstance(source, Picture):
+    if isinstance(source, OpenedPicture):
         return source
     if isinstance(source, np.ndarray):
         source, name = _from_array(source), name or "array"
@@ -109,7 +108,7 @@ def open_picture(source: PictureSource, name: str | None = None) -> Picture:
         name = name or Path(str(getattr(source, "filename", ""))).name or "image"
         _check_size(source.size, name)
         image, notes = _upright(source, name)
-        return Picture(name, image, _png(image), "image/png", notes)
+        return OpenedPicture(name, image, _png(image), "image/png", notes)
     data = source if isinstance(source, bytes) else _read(source)
     name = name or ("image" if isinstance(source, bytes) else Path(source).name)
     return _decoded(data, name)
@@ -129,7 +128,7 @@ def _read(source: str | Path) -> bytes:
         raise ImageError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _decoded(data: bytes, name: str) -> Picture:
+def _decoded(data: bytes, name: str) -> OpenedPicture:
     Image.init()
     formats = [kind for kind in FORMATS if kind in Image.OPEN]
     try:
@@ -150,10 +149,10 @@ def _decoded(data: bytes, name: str) -> Picture:
     if frames > 1:
         notes += (f"only the first of its {frames} frames is read",)
     if kind == "JPEG" and mode in ("RGB", "L") and not turned:
-        return Picture(name, upright, without_metadata(data), "image/jpeg", notes)
+        return OpenedPicture(name, upright, without_metadata(data), "image/jpeg", notes)
     if kind in ("JPEG", "MPO") and mode in ("RGB", "L"):
-        return Picture(name, upright, _jpeg(upright), "image/jpeg", notes)
-    return Picture(name, upright, _png(upright), "image/png", notes)
+        return OpenedPicture(name, upright, _jpeg(upright), "image/jpeg", notes)
+    return OpenedPicture(name, upright, _png(upright), "image/png", notes)
 
 
 def without_metadata(jpeg: bytes) -> bytes:
