@@ -26,7 +26,7 @@ def test_memory_is_bounded_whatever_the_size(layers, positions, vocab, dtype):
     unembed, resid = make_unembed(vocab, 32, dtype=dtype), make_states(layers, positions, 32, dtype=dtype)
     peak, largest = peak_bytes(lambda: read(resid, unembed, top_k=10, targets=[3, 4]))
     assert 1_000_000 < peak < 40_000_000
-    assert largest < 10_000_000 < 4 * layers * positions * vocab / 10
+    assert largest < 10_000_000 < 4 * layers * positions * vocab / 8
 
 
 def test_the_measure_sees_a_naive_computation():
