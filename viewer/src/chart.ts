@@ -3,7 +3,7 @@
 import { el, pieceNode, pieceTitle } from "./dom";
 import type { Reading } from "./reading";
 import { changed, charted, type State, type Store } from "./store";
-import { nats, percent, visible } from "./text";
+import { nats, percent } from "./text";
 import { placeName } from "./panel";
 
 export class Chart {
@@ -20,6 +20,7 @@ export class Chart {
     const ranks = Array.from({ length: reading.k }, (_, i) => el("th", { scope: "col" }, String(i + 1)));
     const head = el("tr", {}, el("th", { scope: "col" }, "layer"), el("th", { scope: "col" }, "entropy"), ...ranks);
     const table = el("table", {}, el("thead", {}, head), this.body);
+    table.style.setProperty("--ranks", String(reading.k));
     this.node.append(
       el("h2", { id: "chart-title" }, "Layer by layer"),
       this.chips,
@@ -44,7 +45,7 @@ export class Chart {
 
   private chipNodes(state: State): HTMLElement[] {
     const { header } = this.reading;
-    const chips = this.reading.steps().map((position) => {
+    const chips: HTMLElement[] = this.reading.steps().map((position) => {
       const piece = this.reading.piece(this.reading.finalToken(position));
       const step = header.positions.step[position]! + 1;
       const chip = el(
@@ -56,7 +57,7 @@ export class Chart {
       chip.addEventListener("click", () => this.store.set({ step: position, pin: null }));
       return chip;
     });
-    if (chips.length > 0) chips.unshift(el("span", { class: "chips-name" }, "answer") as never);
+    if (chips.length > 0) chips.unshift(el("span", {}, "answer"));
     if (state.pin !== null) {
       const label = `${placeName(this.reading, state.pin)} ×`;
       const chip = el("button", { type: "button", "aria-pressed": "true", title: "Unpin (Escape)" }, label);
@@ -91,7 +92,7 @@ export class Chart {
         },
         pieceNode(piece),
       );
-      cell.style.setProperty("--p", Math.exp(candidate.logprob).toFixed(3));
+      cell.style.setProperty("--strength", Math.exp(candidate.logprob / 2).toFixed(3));
       return cell;
     });
     return el(
@@ -106,9 +107,4 @@ export class Chart {
   private markLayer(state: State): void {
     this.rows.forEach((row, layer) => row.setAttribute("aria-current", String(layer === state.layer)));
   }
-}
-
-/** One line that says what the chart shows, for the title of an answer token. */
-export function answerTitle(reading: Reading, position: number): string {
-  return `${visible(reading.piece(reading.finalToken(position)))} by layer`;
 }

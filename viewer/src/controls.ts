@@ -25,7 +25,7 @@ export class LayerBar {
     const output = el("output", { for: "layer" });
     slider.addEventListener("input", () => store.set({ layer: Number(slider.value) }));
     this.play.addEventListener("click", () => (this.timer ? this.stop() : this.start()));
-    this.node = el("div", { class: "layer-bar" }, this.play, el("label", { for: "layer" }, "Layer"), slider, output);
+    this.node = el("div", { class: "layer-bar" }, this.play, el("label", { for: "layer" }, "Layer ", output), slider);
     store.onChange((state, before) => {
       if (!changed(state, before, "layer")) return;
       slider.value = String(state.layer);

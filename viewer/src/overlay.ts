@@ -4,9 +4,10 @@ import { place } from "./labels";
 import type { Patch, Patches } from "./patches";
 import type { Reading } from "./reading";
 import { heat, rangeOf, shareOf, type Range } from "./scale";
-import { short } from "./text";
+import { isWord, short } from "./text";
 
 const LONGEST = 14;
+const MUTED = 0.15;
 const FONT = 'system-ui, "Noto Sans", "Noto Sans CJK SC", "Noto Sans Arabic", sans-serif';
 
 /** A value per patch with the range it has over all layers, so that layers can be compared by colour. */
@@ -47,9 +48,10 @@ export function drawHeat(
   for (const { entry, box } of patches.all) {
     const value = map.value(layer, entry);
     if (Number.isNaN(value)) continue;
+    const [left, top] = [Math.round(box.left * scale), Math.round(box.top * scale)];
     context.globalAlpha = 0.78;
     context.fillStyle = heat(shareOf(value, map.range));
-    context.fillRect(box.left * scale, box.top * scale, (box.right - box.left) * scale, (box.bottom - box.top) * scale);
+    context.fillRect(left, top, Math.round(box.right * scale) - left, Math.round(box.bottom * scale) - top);
   }
   context.globalAlpha = 1;
 }
@@ -88,7 +90,7 @@ export function drawWords(
     width: (box.right - box.left) * scale,
     height: (box.bottom - box.top) * scale,
     em: emWidth(context, words[i]!),
-    certainty: Math.exp(reading.topLogprob(layer, entry, 0)),
+    certainty: Math.exp(reading.topLogprob(layer, entry, 0)) * (isWord(reading.piece(reading.topToken(layer, entry, 0))) ? 1 : MUTED),
   }));
   for (const { label, size } of place(labels, width).reverse()) {
     const { x, y, certainty } = labels[label]!;

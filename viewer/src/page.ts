@@ -23,7 +23,7 @@ export function show(reading: Reading, root: HTMLElement): Store {
   const speaking = header.positions.kind.includes(1);
   const home = reading.home();
   const store = new Store({
-    layer: reading.nLayers - 1,
+    layer: firstLayer(reading, home),
     mode: "words",
     query: "",
     hover: null,
@@ -43,7 +43,9 @@ export function show(reading: Reading, root: HTMLElement): Store {
       }),
   );
   const strip = new Strip(reading, store, (image) => views[image]?.node.querySelector<HTMLElement>(".stage")?.focus());
-  const left = el("div", { class: "left" });
+  const panel = new Panel(reading, store).node;
+  const chart = new Chart(reading, store).node;
+  const left = el("div", { class: views.length > 0 ? "left" : "left wide" });
   if (speaking) left.append(new OverlayBar(reading, store, lexicon, heat).node);
   left.append(...views.map((view) => view.node));
   if (!speaking && header.vision) left.append(el("p", { class: "explain" }, NO_WORDS));
@@ -51,12 +53,18 @@ export function show(reading: Reading, root: HTMLElement): Store {
   root.replaceChildren(
     heading(header),
     new LayerBar(reading, store).node,
-    el("main", {}, left, el("div", { class: "right" }, new Panel(reading, store).node, new Chart(reading, store).node)),
+    el("main", {}, left, ...(views.length > 0 ? [el("div", { class: "right" }, panel, chart)] : [chart, panel])),
   );
   document.title = `${visibleText(header.prompt)} · ${visibleText(header.model.name)} · patchlens`;
   document.addEventListener("keydown", (event) => pageKey(event, reading, store));
   store.draw();
   return store;
+}
+
+/** Where to begin: the layer from which the answer is first, else the last one. */
+function firstLayer(reading: Reading, home: number): number {
+  const leads = reading.leadsFrom(reading.finalToken(home), home);
+  return leads < 0 ? reading.nLayers - 1 : leads;
 }
 
 /** The heat map of a state's mode, made once per mode and query. */

@@ -3,7 +3,7 @@
 import { el, pieceNode, pieceTitle } from "./dom";
 import type { Reading } from "./reading";
 import { changed, focus, type State, type Store } from "./store";
-import { nats, percent, visible } from "./text";
+import { nats, percent, visible, visibleText } from "./text";
 
 export class Panel {
   readonly node = el("section", { class: "card panel", "aria-labelledby": "panel-title" });
@@ -61,9 +61,10 @@ export class Panel {
     this.reading.header.targets.forEach((target, i) => {
       const rank = this.reading.targetRank(layer, position, i) + 1;
       const logprob = this.reading.targetLogprob(layer, position, i);
-      const name = target.whole ? target.word : `${target.word} (${visible(this.reading.piece(target.token))}…)`;
+      const word = visibleText(target.word);
+      const name = target.whole ? word : `${word} (${visible(this.reading.piece(target.token))}…)`;
       const title = target.whole ? "A word followed" : "A word followed: its first token stands for it";
-      add(visible(name), title, `${percent(logprob)}, rank ${rank.toLocaleString("en")}`);
+      add(name, title, `${percent(logprob)}, rank ${rank.toLocaleString("en")}`);
     });
     return facts;
   }
@@ -90,8 +91,9 @@ function placeNode(reading: Reading, position: number): Node {
     return document.createTextNode(name[0]!.toUpperCase() + name.slice(1));
   }
   const node = document.createDocumentFragment();
-  node.append("After ", pieceNode(reading.piece(token[position]!)));
-  const note = step[position]! >= 0 ? `answer token ${step[position]! + 1}` : `position ${index[position]}`;
-  node.append(el("small", {}, note));
+  const piece = pieceNode(reading.piece(token[position]!));
+  const where = `position ${index[position]}`;
+  if (step[position]! < 0) node.append("At ", piece, el("small", {}, where));
+  else node.append(`Answer token ${step[position]! + 1}`, el("small", {}, `read at `, piece, `, ${where}`));
   return node;
 }

@@ -50,10 +50,18 @@ export function visible(piece: string): string {
   return parts(piece).map((part) => (part.style === "code" ? `‹${part.text}›` : part.text)).join("");
 }
 
-/** As `visible`, without the mark of a leading space: for words drawn on the picture, where room is short. */
+const SIGNS: Record<string, string> = { LF: "⏎", CR: "⏎", TAB: "⇥", empty: "∅" };
+
+/** For words drawn on the picture, where room is short: no mark of a leading space, signs for common codes. */
 export function short(piece: string): string {
-  const shown = visible(piece);
-  return shown.length > 1 && shown.startsWith("▁") ? shown.slice(1) : shown;
+  const shown = parts(piece);
+  if (shown.length > 1 && shown[0]!.style === "space") shown.shift();
+  return shown.map((part) => (part.style === "code" ? (SIGNS[part.text] ?? `‹${part.text}›`) : part.text)).join("");
+}
+
+/** Whether a piece holds a letter, digit or pictograph; punctuation and codes matter less on a map. */
+export function isWord(piece: string): boolean {
+  return !BYTE.test(piece) && /[\p{L}\p{N}\p{Extended_Pictographic}]/u.test(piece);
 }
 
 /** Longer text (prompt, answer, names): keeps spaces and line breaks, names what cannot be seen. */

@@ -1,0 +1,84 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { place, sizesFor, type Label } from "../src/labels";
+import { Patches } from "../src/patches";
+import { heat, rangeOf, shareOf } from "../src/scale";
+
+const GRID = {
+  kind: [0, 1, 1, 1, 1],
+  image: [-1, 0, 0, 0, 1],
+  tile: [-1, 0, 0, 0, 0],
+  row: [-1, 0, 0, 1, 0],
+  col: [-1, 0, 1, 0, 0],
+  box: [null, null, null, null, 10, 0, 20, 10, 20, 0, 30, 10, 10, 10, 20, 20, 0, 0, 5, 5],
+};
+
+test("a point finds the patch whose box holds it, and none outside the crop", () => {
+  const patches = new Patches(GRID, 0);
+  assert.equal(patches.all.length, 3);
+  assert.equal(patches.under(10, 0)?.entry, 1);
+  assert.equal(patches.under(20, 9.9)?.entry, 2);
+  assert.equal(patches.under(15, 19)?.entry, 3);
+  assert.equal(patches.under(9, 5), undefined);
+  assert.equal(patches.under(25, 15), undefined);
+});
+
+test("of overlapping patches the smallest is under the pointer", () => {
+  const box = [...GRID.box.slice(0, 12), 0, 0, 100, 100, 0, 0, 5, 5];
+  const patches = new Patches({ ...GRID, box }, 0);
+  assert.equal(patches.under(12, 5)?.entry, 1);
+  assert.equal(patches.under(90, 90)?.entry, 3);
+});
+
+test("arrow keys stop at the edge", () => {
+  const patches = new Patches(GRID, 0);
+  const first = patches.beside(undefined, 0, 1);
+  assert.equal(first?.entry, 1);
+  assert.equal(patches.beside(first, 0, 1)?.entry, 2);
+  assert.equal(patches.beside(first, 1, 0)?.entry, 3);
+  assert.equal(patches.beside(first, 0, -1), first);
+});
+
+test("placed words never overlap, and the surest is always placed", () => {
+  const labels: Label[] = Array.from({ length: 400 }, (_, i) => ({
+    x: 10 + (i % 20) * 20,
+    y: 10 + Math.floor(i / 20) * 20,
+    width: 20,
+    height: 20,
+    em: 0.6 + ((i * 7) % 11) * 0.5,
+    certainty: ((i * 37) % 101) / 100,
+  }));
+  const placed = place(labels, 400);
+  const boxes = placed.map(({ label, size }) => {
+    const { x, y, em } = labels[label]!;
+    return { left: x - (em * size) / 2, right: x + (em * size) / 2, top: y - size / 2, bottom: y + size / 2 };
+  });
+  boxes.forEach((a, i) =>
+    boxes.slice(i + 1).forEach((b) =>
+      assert.ok(a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top),
+    ),
+  );
+  assert.equal(labels[placed[0]!.label]!.certainty, 1);
+  assert.ok(placed.length > 100);
+});
+
+test("font sizes stay readable and bounded", () => {
+  assert.deepEqual(sizesFor(10), { small: 8, large: 11 });
+  assert.deepEqual(sizesFor(200), { small: 12, large: 26 });
+});
+
+test("the heat scale grows lighter all the way", () => {
+  const light = Array.from({ length: 21 }, (_, i) => {
+    const [r = 0, g = 0, b = 0] = heat(i / 20).match(/\d+/g)!.map(Number);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  });
+  light.slice(1).forEach((value, i) => assert.ok(value > light[i]!, `step ${i}`));
+});
+
+test("ranges skip what is missing", () => {
+  assert.deepEqual(rangeOf([NaN, -3, -1]), { low: -3, high: -1 });
+  assert.equal(rangeOf([NaN]), null);
+  assert.equal(shareOf(-2, { low: -3, high: -1 }), 0.5);
+  assert.equal(shareOf(4, { low: 4, high: 4 }), 1);
+});
