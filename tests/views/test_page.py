@@ -170,15 +170,13 @@ def test_a_picture_too_large_or_of_unknown_kind_does_not_bloat_or_break_the_page
 
 
 def test_the_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = write_page(make_reading(), tmp_path / "new" / "page.html")
+    path = write_page(make_reading(), tmp_path / "page.html")
     assert path.read_text("utf-8") == page(make_reading())
-    assert [p.name for p in path.parent.iterdir()] == ["page.html"]
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot write"):
-        write_page(make_reading(), tmp_path / "file" / "page.html")
-    with pytest.raises(OutputError, match="cannot write"):
-        write_page(make_reading(), tmp_path / "new")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "new"]
+    (tmp_path / "folder.html").mkdir()
+    for taken in (tmp_path / "folder.html", tmp_path / "missing" / "page.html"):
+        with pytest.raises(OutputError, match="cannot write"):
+            write_page(make_reading(), taken)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder.html", "page.html"]
 
 
 def test_a_page_of_real_size_stays_small() -> None:

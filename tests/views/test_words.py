@@ -26,5 +26,5 @@ def test_nothing_shown_can_move_or_hide_its_surroundings(text: str) -> None:
 
 
 def test_probabilities_keep_two_telling_digits() -> None:
-    shown = [percent(p) for p in (1.0, 0.4, 0.012, 0.0004, 2e-9, 0.0, float("nan"))]
-    assert shown == ["100%", "40%", "1.2%", "0.04%", "2e-07%", "0%", "–"]
+    shown = [percent(p) for p in (1.0, 0.4, 0.012, 0.0004, 9e-5, 2e-9, 0.0, float("nan"))]
+    assert shown == ["100%", "40%", "1.2%", "0.04%", "0.009%", "2e-07%", "0%", "–"]

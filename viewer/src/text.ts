@@ -1,4 +1,4 @@
-/** Token pieces made visible: no two pieces that differ may look the same, and none may rearrange its surroundings. */
+/** Token pieces made visible: what has no shape of its own is named, and nothing rearranges its surroundings. */
 
 export interface Part {
   text: string;
@@ -14,7 +14,7 @@ const NAMES: Record<number, string> = {
 };
 const SHAPELESS = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}\ufffd]|(?! )\p{Zs}/u;
 const JOINERS = /[\u200c\u200d]/;
-const BYTE = /^<0x([0-9A-F]{2})>$/;
+const BYTES = /^(<0x[0-9A-F]{2}>)+$/;
 
 /** Name of a character that cannot be seen. */
 export function codeName(char: string): string {
@@ -25,8 +25,7 @@ export function codeName(char: string): string {
 /** Cut a piece into what can be shown as it is, leading or lone spaces, and named characters. */
 export function parts(piece: string): Part[] {
   if (piece === "") return [{ text: "empty", style: "code" }];
-  const byte = BYTE.exec(piece);
-  if (byte) return [{ text: byte[1]!, style: "code" }];
+  if (BYTES.test(piece)) return [...piece.matchAll(/0x(..)/g)].map((byte) => ({ text: byte[1]!, style: "code" }));
   const out: Part[] = [];
   const push = (text: string, style: Part["style"]): void => {
     const last = out.at(-1);
@@ -61,7 +60,7 @@ export function short(piece: string): string {
 
 /** Whether a piece holds a letter, digit or pictograph; punctuation and codes matter less on a map. */
 export function isWord(piece: string): boolean {
-  return !BYTE.test(piece) && /[\p{L}\p{N}\p{Extended_Pictographic}]/u.test(piece);
+  return !BYTES.test(piece) && /[\p{L}\p{N}\p{Extended_Pictographic}]/u.test(piece);
 }
 
 /** Longer text (prompt, answer, names): keeps spaces and line breaks, names what cannot be seen. */

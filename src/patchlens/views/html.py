@@ -11,8 +11,8 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from patchlens.files import write_atomically
 from patchlens.reading import Reading
-from patchlens.views.files import write_whole
 from patchlens.views.payload import pack
 from patchlens.views.words import visible_text
 
@@ -41,7 +41,7 @@ def write_page(reading: Reading, path: str | Path) -> Path:
     Raises:
         OutputError: the file cannot be written.
     """
-    return write_whole(path, page(reading).encode("utf-8"))
+    return write_atomically(path, page(reading))
 
 
 @cache

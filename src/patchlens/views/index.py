@@ -9,8 +9,8 @@ from typing import Final
 from urllib.parse import quote
 
 from patchlens.errors import OutputError
+from patchlens.files import write_atomically
 from patchlens.reading import Reading
-from patchlens.views.files import write_whole
 from patchlens.views.html import asset, escape, fill, source_hash
 from patchlens.views.pictures import data_url
 
@@ -53,7 +53,7 @@ def write_index(entries: Iterable[Entry], path: str | Path, *, title: str = "pat
     Raises:
         OutputError: the file cannot be written, or a page lies outside its folder.
     """
-    return write_whole(path, index(entries, Path(path).parent, title=title).encode("utf-8"))
+    return write_atomically(path, index(entries, Path(path).parent, title=title))
 
 
 def _entry(entry: Entry, folder: Path) -> str:

@@ -17,15 +17,15 @@ NAMES: Final = {
 }
 JOINERS: Final = "\u200c\u200d"
 SHAPELESS: Final = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs")
-BYTE: Final = re.compile(r"<0x([0-9A-F]{2})>")
+BYTES: Final = re.compile(r"(?:<0x[0-9A-F]{2}>)+")
 
 
 def visible(piece: str) -> str:
     """A piece on one line: spaces marked, bytes and what cannot be seen named."""
     if not piece:
         return "‹empty›"
-    if byte := BYTE.fullmatch(piece):
-        return f"‹{byte[1]}›"
+    if BYTES.fullmatch(piece):
+        return piece.replace("<0x", "‹").replace(">", "›")
     shown = [_shape(piece, i) for i in range(len(piece))]
     return "".join(shown)
 
@@ -50,7 +50,9 @@ def percent(prob: float) -> str:
         return f"{value:.0f}%"
     if value >= 0.95:
         return f"{value:.1f}%"
-    return f"{value:.2f}%" if value >= 0.0095 else f"{value:.0e}%" if value else "0%"
+    if value >= 0.0095:
+        return f"{value:.2f}%"
+    return f"{value:.3f}%" if value >= 0.00095 else f"{value:.0e}%" if value else "0%"
 
 
 def _shape(text: str, i: int) -> str:

@@ -1,0 +1,206 @@
+"""Tables for the terminal: what each layer reads at a position, and what can be read at all.
+
+Everything from a reading is text, never markup: control and direction characters are named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final, Protocol
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from patchlens.axes import layer_name
+from patchlens.reading import Candidate, Reading
+from patchlens.views.places import final_token, leads_from, place_name
+from patchlens.views.words import percent, target_name, visible, visible_text
+
+CELL: Final = 15
+GAP: Final = 3
+FIXED: Final = 37
+UNLIMITED: Final = 10_000
+FINAL: Final = "bold yellow"
+
+
+class Identity(Protocol):
+    """What `IdentityReport` says of a model's self-check."""
+
+    @property
+    def difference(self) -> float:
+        """Root mean square difference of the logits, relative."""
+        ...
+
+    @property
+    def tolerance(self) -> float:
+        """What the difference may be in this dtype."""
+        ...
+
+    @property
+    def max_logit_difference(self) -> float:
+        """Largest difference of two logits."""
+        ...
+
+    @property
+    def argmax_agreement(self) -> float:
+        """Share of positions with the same first choice."""
+        ...
+
+    @property
+    def positions(self) -> int:
+        """Positions compared."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """Type of the weights."""
+        ...
+
+    @property
+    def last_block(self) -> str:
+        """Name of the last decoder block."""
+        ...
+
+    @property
+    def final_norm(self) -> str:
+        """Name of the norm before the head."""
+        ...
+
+    @property
+    def head(self) -> str:
+        """Name of the output embeddings."""
+        ...
+
+
+def print_reading(
+    reading: Reading, console: Console, *, position: int | str = "answer", step: int | None = None
+) -> None:
+    """Print the head of a reading and its top-k-by-layer table at a position, or at an answer step.
+
+    Raises:
+        SelectionError: the reading does not hold that position or step.
+    """
+    column = reading.position_row(position) if step is None else reading.step_row(step)
+    console.print(heading(reading), soft_wrap=True)
+    console.print(story(reading, column), soft_wrap=True)
+    if console.is_terminal:
+        room = console.width - FIXED - (CELL + GAP) * len(reading.targets)
+        console.print(layer_table(reading, column, ranks=max(1, room // (CELL + GAP))))
+    else:
+        table = layer_table(reading, column, cell=UNLIMITED)
+        table.box = None
+        Console(file=console.file, width=UNLIMITED, color_system=None).print(table)
+
+
+def heading(reading: Reading) -> Text:
+    """Model, lens, pictures, prompt and answer, a line each."""
+    model = reading.model
+    revision = f"@{model.revision}" if model.revision else ""
+    named = [
+        f"{model.name}{revision}",
+        model.dtype,
+        f"{reading.lens} lens",
+        *(p.name for p in reading.pictures),
+    ]
+    head = Text()
+    head.append(visible_text(" · ".join(named)) + "\n", style="dim")
+    head.append("prompt  ", style="dim").append(visible_text(reading.prompt) + "\n")
+    said = visible_text(reading.answer.text) if reading.answer.ids else "(none was asked for)"
+    return head.append("answer  ", style="dim").append(said, style="bold")
+
+
+def story(reading: Reading, column: int) -> Text:
+    """Which position the table is of, and when its final word appears."""
+    final = final_token(reading, column)
+    rows = np.flatnonzero((reading.top_ids[:, column] == final).any(-1))
+    line = Text("at      ", style="dim").append(place_name(reading, column), style="not dim")
+    line.append(" · ").append(visible(reading.pieces[final]), style=f"not dim {FINAL}")
+    k = reading.top_ids.shape[2]
+    if rows.size == 0:
+        return line.append(f" is in no layer's top {k}")
+    line.append(f" enters the top {k} at layer {_layer(reading, int(rows[0]))}")
+    lead = leads_from(reading, final, column)
+    return line.append(
+        ", not first at the end" if lead is None else f", first from layer {_layer(reading, lead)} on"
+    )
+
+
+def layer_table(reading: Reading, column: int, *, ranks: int | None = None, cell: int = CELL) -> Table:
+    """Rows are layers; columns entropy, KL to the final layer (nats), targets, and the best candidates.
+
+    ``ranks`` candidates are shown (all if None), each cut to ``cell`` characters.
+    """
+    shown = min(ranks or reading.top_ids.shape[2], reading.top_ids.shape[2])
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("layer", "entropy", "KL"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for target in reading.targets:
+        table.add_column(_cut(target_name(target), cell), no_wrap=True)
+    for rank in range(shown):
+        table.add_column(str(rank + 1), no_wrap=True, min_width=min(cell, CELL))
+    final = final_token(reading, column)
+    position = int(reading.positions.index[column])
+    for row, layer in enumerate(reading.layers.tolist()):
+        table.add_row(
+            _layer(reading, row),
+            f"{reading.entropy[row, column]:.2f}",
+            f"{reading.kl_to_final[row, column]:.2f}",
+            *_target_cells(reading, row, column),
+            *(_cell(c, c.token == final, cell) for c in reading.top(layer, position)[:shown]),
+        )
+    return table
+
+
+def print_models(families: Mapping[str, str], console: Console) -> None:
+    """Print which families of models can be read."""
+    table = Table("family", "covers", box=box.SIMPLE_HEAD, pad_edge=False)
+    for family, covers in families.items():
+        table.add_row(Text(family), Text(covers))
+    console.print(table)
+
+
+def print_identity(name: str, report: Identity, console: Console) -> None:
+    """Print the self-check of a model: how closely its last state, unembedded, gives its own logits."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_row(
+        "relative difference", f"{report.difference:.2e} (at most {report.tolerance:.0e} is accepted)"
+    )
+    table.add_row("largest difference", f"{report.max_logit_difference:.2e} logits")
+    table.add_row(
+        "same first choice", f"{100 * report.argmax_agreement:.1f}% of {report.positions} positions"
+    )
+    for label, module in (
+        ("last block", report.last_block),
+        ("final norm", report.final_norm),
+        ("head", report.head),
+    ):
+        table.add_row(label, Text(visible_text(module)))
+    console.print(Text(f"{visible_text(name)} ({report.dtype}) is read rightly:", style="bold"))
+    console.print(table)
+
+
+def _target_cells(reading: Reading, row: int, column: int) -> Iterator[str]:
+    for logprob, rank in zip(
+        reading.target_logprobs[row, column], reading.target_ranks[row, column], strict=True
+    ):
+        yield f"{percent(float(np.exp(logprob)))} #{int(rank) + 1}"
+
+
+def _cell(candidate: Candidate, final: bool, size: int) -> Text:
+    share = percent(candidate.prob)
+    word = _cut(visible(candidate.piece), size - len(share) - 1)
+    word.stylize(FINAL if final else "dim" if candidate.prob < 0.01 else "")
+    return word.append(f" {share}", style="not bold dim")
+
+
+def _cut(word: str, size: int) -> Text:
+    text = Text(word)
+    text.truncate(size, overflow="ellipsis")
+    return text
+
+
+def _layer(reading: Reading, row: int) -> str:
+    return layer_name(int(reading.layers[row]), reading.model.n_layers)
