@@ -13,7 +13,7 @@ from patchlens.errors import NumericsError
 from patchlens.lens.moments import OnlineMoments
 from patchlens.lens.plan import Plan
 from patchlens.lens.protocol import Lens
-from patchlens.lens.rescore import products, table_products
+from patchlens.lens.rescore import products, shared_products, table_products
 from patchlens.lens.statistics import Statistics
 from patchlens.lens.targets import TargetCounter
 from patchlens.lens.topk import RunningTopK, group_maxima
@@ -99,7 +99,9 @@ class BlockReader:
         ids = torch.tensor(self.question.targets, dtype=torch.int64, device=rows.device)
         return self._both(table_products(rows, self.unembed, ids))
 
-    def _both(self, raw: Float[Tensor, "row k"]) -> tuple[Float[Tensor, "row k"], Float[Tensor, "row k"]]:
+    def _both(
+        self, raw: Float[Tensor, "*rows k"]
+    ) -> tuple[Float[Tensor, "*rows k"], Float[Tensor, "*rows k"]]:
         """Return logits from exact lm_head outputs, and from the same rounded to the weight's dtype."""
         rounded = raw.to(self.unembed.weight.dtype).float() if self.rounds else raw.clone()
         return self.unembed.finish(raw), self.unembed.finish(rounded)
@@ -179,15 +181,8 @@ class BlockReader:
             exact = torch.where(ids == token, target_logits[:, index, None], exact)
         new, old = (x.unflatten(0, states.shape[:2]) for x in (exact, rounded))
         heaviest = ids.unflatten(0, states.shape[:2])[moments.reference]
-        for position, own in enumerate(heaviest):
-            exact_there, rounded_there = self._both(table_products(states[:, position], self.unembed, own))
-            moments.replace_cross(
-                position,
-                rounded_there,
-                exact_there,
-                old[moments.reference, position],
-                new[moments.reference, position],
-            )
+        exact_there, rounded_there = self._both(shared_products(states, self.unembed, heaviest))
+        moments.replace_cross(rounded_there, exact_there, old[moments.reference], new[moments.reference])
         moments.replace(old, new)
         return exact
 

@@ -67,17 +67,15 @@ class OnlineMoments:
 
     def replace_cross(
         self,
-        position: int,
-        old: Float[Tensor, "layer k"],
-        new: Float[Tensor, "layer k"],
-        old_reference: Float[Tensor, " k"],
-        new_reference: Float[Tensor, " k"],
+        old: Float[Tensor, "layer pos k"],
+        new: Float[Tensor, "layer pos k"],
+        old_reference: Float[Tensor, "pos k"],
+        new_reference: Float[Tensor, "pos k"],
     ) -> None:
-        """Do the same for the cross term of one position, at ids where the reference has its weight."""
-        maximum = self.maximum[:, position, None]
-        top = maximum[self.reference]
-        gain = (new_reference - top).exp() * (new - maximum) - (old_reference - top).exp() * (old - maximum)
-        self.cross[:, position] += gain.sum(-1)
+        """Do the same for the cross term, at ids of each position where the reference has its weight."""
+        old, new = (x - self.maximum[..., None] for x in (old, new))
+        top = self.maximum[self.reference][:, None]
+        self.cross += ((new_reference - top).exp() * new - (old_reference - top).exp() * old).sum(-1)
 
     def logsumexp(self) -> Float[Tensor, "layer pos"]:
         """Log of the sum of exponentials of all logits."""

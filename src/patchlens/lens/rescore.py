@@ -25,6 +25,20 @@ def products(
     return result if unembed.bias is None else result + unembed.bias[ids]
 
 
+def shared_products(
+    states: Float[Tensor, "layer pos d_model"], unembed: Unembed, ids: Int[Tensor, "pos k"]
+) -> Float[Tensor, "layer pos k"]:
+    """Return ``weight[ids[p]] @ states[l, p] + bias[ids[p]]``: all layers of a position at the same ids."""
+    k, d_model = ids.shape[1], states.shape[2]
+    result = torch.empty((*states.shape[:2], k), device=states.device)
+    slab = max(1, _SLAB_BYTES // (6 * (k + len(states)) * d_model))
+    for start in range(0, states.shape[1], slab):
+        at = slice(start, start + slab)
+        gathered = unembed.weight.index_select(0, ids[at].flatten()).float().unflatten(0, (-1, k))
+        result[:, at] = torch.bmm(states[:, at].permute(1, 0, 2).float(), gathered.mT).permute(1, 0, 2)
+    return result if unembed.bias is None else result + unembed.bias[ids]
+
+
 def table_products(
     states: Float[Tensor, "row d_model"], unembed: Unembed, ids: Int[Tensor, " k"]
 ) -> Float[Tensor, "row k"]:

@@ -40,9 +40,9 @@ class RunningTopK:
         self, scores: Float[Tensor, "row chunk"], peaks: Float[Tensor, "row group"], first_id: int
     ) -> None:
         """Take in the scores of ids ``first_id ...``; ``peaks`` are their group maxima."""
-        if not self._started and peaks.shape[1] >= self.k:
-            # k groups hold a score at least as high as the k-th best peak: nothing below it can stay
-            bound = peaks.topk(self.k, dim=1).values[:, -1]
+        if not self._started and scores.shape[1] >= self.k:
+            # just under the k-th best, since which of several equals torch.topk returns is not said
+            bound = scores.topk(self.k, dim=1).values[:, -1]
             self.floor = torch.nextafter(bound, torch.full_like(bound, -torch.inf))
         self._started = True
         for part in (peaks > self.floor[:, None]).nonzero().split(_SLAB):
