@@ -1,0 +1,99 @@
+"""Charts of a reading as matplotlib figures, PNG or SVG (extra "chart")."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+from patchlens.errors import MissingExtraError, SelectionError
+from patchlens.files import write_atomically
+from patchlens.reading import Concept, Reading
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Kind = Literal["topk", "trajectory", "heatmap", "entropy"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+FORMATS: Final[dict[str, dict[str, Any]]] = {
+    ".png": {"format": "png", "dpi": 160, "metadata": {"Software": None}},
+    ".svg": {"format": "svg", "metadata": {"Date": None, "Creator": None}},
+}
+
+
+def chart(
+    reading: Reading,
+    kind: Kind | str,
+    *,
+    position: int | str = "answer",
+    step: int | None = None,
+    layer: int | None = None,
+    concept: Concept | None = None,
+    image: int = 0,
+) -> Figure:
+    """Draw a chart of a reading.
+
+    Args:
+        reading: what to draw.
+        kind: "topk" (top words by layer at a position), "trajectory" (probability of words over the layers
+            at a position), "heatmap" (a concept, or the entropy, on a picture) or "entropy" (entropy and
+            KL to the final layer over the layers, by kind of position; nats).
+        position: sequence index or "answer" (topk, trajectory).
+        step: an answer step instead of a position.
+        layer: the one layer of a heatmap; several, evenly spaced, if None.
+        concept: words or ids. A trajectory draws each of several on its own, a heatmap adds them up.
+        image: which picture (heatmap).
+
+    Raises:
+        SelectionError: no such kind, position, step, layer or picture.
+        TargetError: a word does not occur in the reading.
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        from patchlens.views import figures
+    except ModuleNotFoundError as error:
+        if error.name and error.name.partition(".")[0] == "matplotlib":
+            raise MissingExtraError("a chart", "matplotlib", "chart") from None
+        raise
+    if kind not in KINDS:
+        raise SelectionError(f"there is no chart kind {kind!r}: choose {', '.join(KINDS)}")
+    column = reading.position_row(position) if step is None else reading.step_row(step)
+    draw: dict[str, Callable[[], Figure]] = {
+        "topk": lambda: figures.topk(reading, column),
+        "trajectory": lambda: figures.trajectory(reading, column, concept),
+        "heatmap": lambda: figures.heatmap(reading, concept, layer, image),
+        "entropy": lambda: figures.entropy(reading),
+    }
+    return figures.finished(draw[kind])
+
+
+def write_chart(
+    reading: Reading,
+    kind: Kind | str,
+    path: str | Path,
+    *,
+    position: int | str = "answer",
+    step: int | None = None,
+    layer: int | None = None,
+    concept: Concept | None = None,
+    image: int = 0,
+) -> Path:
+    """Draw a chart (see `chart`) and write it as PNG or SVG by the path's suffix, always the same bytes.
+
+    Raises:
+        SelectionError: another suffix, or as `chart`.
+        OutputError: the file cannot be written.
+    """
+    options = FORMATS.get(Path(path).suffix.lower())
+    if options is None:
+        raise SelectionError(f"a chart is written as .png or .svg, not as {Path(path).name!r}")
+    figure = chart(reading, kind, position=position, step=step, layer=layer, concept=concept, image=image)
+    import matplotlib as mpl
+
+    buffer = io.BytesIO()
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update({"svg.hashsalt": "patchlens", "svg.fonttype": "path"})
+        figure.savefig(buffer, **options)
+    return write_atomically(path, buffer.getvalue())
