@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import nn
 from transformers import (
     CLIPImageProcessorPil,
@@ -54,7 +54,10 @@ CHAT_TEMPLATE = (
 
 
 def tiny_tokenizer(*special: str, bos: bool = True) -> PreTrainedTokenizerFast:
-    """Byte-level BPE over a few captions: any text encodes, and " cat" or " dog" is one token."""
+    """Byte-level BPE over a few captions: any text encodes, and " cat" or " dog" is one token.
+
+    With ``bos`` it puts one in front of every text, as Llama's does.
+    """
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
@@ -65,6 +68,10 @@ def tiny_tokenizer(*special: str, bos: bool = True) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     raw.train_from_iterator(CORPUS, trainer)
+    if bos:
+        raw.post_processor = processors.TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", raw.token_to_id("<s>"))]
+        )
     names = {"eos_token": "</s>", "pad_token": "<pad>"} | ({"bos_token": "<s>"} if bos else {})
     return PreTrainedTokenizerFast(tokenizer_object=raw, extra_special_tokens=list(special), **names)
 
@@ -213,7 +220,7 @@ def tiny_llama(*, seed: int = 0, dtype: torch.dtype = torch.float32) -> TextAdap
 def tiny_gpt2(*, seed: int = 0, dtype: torch.dtype = torch.float32) -> TextAdapter:
     """GPT-2 with tied embeddings and LayerNorm biases."""
     torch.manual_seed(seed)
-    tokenizer = tiny_tokenizer()
+    tokenizer = tiny_tokenizer(bos=False)
     config = GPT2Config(
         vocab_size=len(tokenizer),
         n_positions=256,

@@ -11,10 +11,8 @@ from torch import Tensor
 
 from patchlens.axes import check_layers
 from patchlens.errors import NumericsError, SelectionError
+from patchlens.inputs import Inputs
 from patchlens.models.adapter import Adapter
-from patchlens.models.encode import Inputs
-from patchlens.models.identity import check_logits, check_ran
-from patchlens.models.watch import watched
 
 
 @dataclass(frozen=True)
@@ -62,21 +60,22 @@ def capture(
     wanted = check_layers(layers, adapter.n_layers)
     kept = check_positions(positions, len(inputs))
     shelf = _Shelf(adapter, wanted, kept, len(inputs))
-    source = adapter.vision_source
     with adapter.undisturbed(), torch.inference_mode():
-        with (
-            watched(adapter.blocks, shelf.keep_output, shelf.keep_input),
-            watched(() if source is None else (source,), shelf.keep_vision),
-        ):
+        with adapter.watched(shelf.keep_output, shelf.keep_input, shelf.keep_vision):
             output = adapter.model(**inputs.tensors, use_cache=False, logits_to_keep=1)
-        check_ran(adapter, shelf.ran)
-        _check_end(adapter, shelf.last, output.logits[0, -1:])
+        logits = output.logits[0, -1:]
+        if shelf.ran and not (torch.isfinite(shelf.last).all() and torch.isfinite(logits).all()):
+            raise NumericsError(
+                f"{adapter.name} in {adapter.dtype} gave states or logits that are not finite; load it with "
+                "another dtype, bfloat16 or float32"
+            )
+        adapter.check_pass(shelf.ran, shelf.last, logits)
     return Captured(
         resid=shelf.resid,
         final=shelf.final,
         layers=wanted,
         positions=kept,
-        logits=output.logits[0, -1].to(shelf.resid.device).clone(),
+        logits=logits[0].to(shelf.resid.device).clone(),
         vision=None if shelf.vision is None else shelf.vision.clone(),
     )
 
@@ -102,15 +101,6 @@ def check_positions(positions: Iterable[int] | None, length: int) -> tuple[int, 
             f"no position was chosen: name some of 0 to {length - 1}, or leave it out for all"
         )
     return tuple(resolved)
-
-
-def _check_end(adapter: Adapter, last: Float[Tensor, "1 d_model"], logits: Float[Tensor, "1 vocab"]) -> None:
-    if not (torch.isfinite(last).all() and torch.isfinite(logits).all()):
-        raise NumericsError(
-            f"{adapter.name} in {adapter.dtype} gave states or logits that are not finite; load it with "
-            "another dtype, bfloat16 or float32"
-        )
-    check_logits(adapter, last, logits)
 
 
 class _Shelf:

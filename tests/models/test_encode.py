@@ -138,8 +138,8 @@ def test_there_is_one_beginning_of_sequence(build):
         bos = adapter.tokenizer.bos_token_id
         for pictures in ([], [RED]):
             inputs = adapter.encode("what is it?", pictures)
-            assert inputs.ids.tolist().count(bos) <= 1
-            if chat:
+            assert inputs.ids.tolist().count(bos) == 1
+            if chat or not pictures:
                 assert inputs.ids[0] == bos
     raw = tiny_mllama().encode("what is it?", [RED])
     assert raw.text == "<|image|><s>what is it?"
@@ -149,6 +149,7 @@ def test_the_chat_template_is_used_unless_told_otherwise():
     adapter = tiny_llava(chat=True)
     assert adapter.encode("what?", [RED]).text == "<s>USER: <image>\nwhat? ASSISTANT:"
     assert adapter.encode("<image>\nwhat?", [RED]).text == "<s>USER: <image>\nwhat? ASSISTANT:"
+    assert adapter.encode("what?\n<image>", [RED]).text == "<s>USER: what?<image>\n ASSISTANT:"
     assert adapter.encode("what?", []).text == "<s>USER: what? ASSISTANT:"
     assert adapter.encode("what?", [RED], chat=False).text == "<image>\nwhat?"
     with pytest.raises(PromptError, match="no chat template"):

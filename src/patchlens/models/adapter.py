@@ -19,8 +19,8 @@ from patchlens.grid import joined, plain_places
 from patchlens.models import prompt as prompts
 from patchlens.models.encode import Inputs, Seen, expanded
 from patchlens.models.facts import find_decoder
-from patchlens.models.identity import IdentityReport, prove
-from patchlens.models.watch import evaluating
+from patchlens.models.identity import IdentityReport, check_logits, check_ran, prove
+from patchlens.models.watch import OnState, evaluating, watched
 from patchlens.unembed import Unembed
 
 
@@ -142,6 +142,39 @@ class Adapter:
         """Evaluation mode inside; afterwards the model is as it was before."""
         with evaluating(self.model):
             yield
+
+    @contextmanager
+    def watched(
+        self, on_output: OnState, on_input: OnState | None = None, on_vision: OnState | None = None
+    ) -> Generator[None, None, None]:
+        """Call back for every forward inside; the hooks are gone afterwards, whatever happened.
+
+        Args:
+            on_output: gets a block's index and the residual state it gives, batch first.
+            on_input: gets a block's index and the residual state it takes.
+            on_vision: gets 0 and the states cross-attention blocks attend to, if the model has any.
+        """
+        source = self.vision_source if on_vision is not None else None
+        with watched(self.blocks, on_output, on_input):
+            if source is None or on_vision is None:
+                yield
+            else:
+                with watched((source,), on_vision):
+                    yield
+
+    def check_pass(self, ran: set[int], last: Tensor, logits: Tensor) -> None:
+        """Hold one pass against the adapter's facts.
+
+        Args:
+            ran: blocks that called back.
+            last: states ``[pos, d_model]`` of layer ``n_layers``.
+            logits: the model's own ``[pos, vocab]`` at the same positions.
+
+        Raises:
+            IdentityCheckError: a block stayed out, or the states do not unembed to the logits.
+        """
+        check_ran(self, ran)
+        check_logits(self, last, logits)
 
     def encode(
         self,

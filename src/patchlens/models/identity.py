@@ -10,7 +10,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from patchlens.errors import IdentityCheckError
-from patchlens.models.watch import watched
 
 if TYPE_CHECKING:
     from patchlens.models.adapter import Adapter
@@ -102,7 +101,7 @@ def prove(adapter: Adapter) -> IdentityReport:
     inputs = adapter.encode(PROBE, (), chat=False)
     taken: dict[int, Tensor] = {}
     given: dict[int, Tensor] = {}
-    with adapter.undisturbed(), watched(adapter.blocks, given.__setitem__, taken.__setitem__):
+    with adapter.undisturbed(), adapter.watched(given.__setitem__, taken.__setitem__):
         logits = adapter.model(**inputs.tensors, use_cache=False).logits[0]
     _check_chain(adapter, taken, given)
     last = given[max(given)][0]

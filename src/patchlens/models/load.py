@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoImageProcessor,
@@ -126,7 +127,7 @@ def family_of(name: str, config: Mapping[str, Any], *, trust_remote_code: bool) 
     known = "; ".join(supported_families().values())
     if sees:
         raise UnsupportedModelError(
-            f"{name} is a multimodal model of type {model_type!r}, which patchlens cannot read; "
+            f"{name} is a multimodal model of type {model_type or 'unknown'!r}, which patchlens cannot read; "
             f"supported: {known}"
         )
     if model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
@@ -177,10 +178,12 @@ def _model(
         options = options | {"device_map": device_map}
         _need_accelerate()
     try:
-        model, info = auto.from_pretrained(source.location, output_loading_info=True, **options)
-    except (OSError, ValueError) as error:
+        model, info = auto.from_pretrained(
+            source.location, output_loading_info=True, ignore_mismatched_sizes=True, **options
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise not_found(source, error) from error
-    absent = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    absent = sorted(info["missing_keys"]) + sorted(key for key, *_ in info["mismatched_keys"])
     if absent:
         raise ModelNotFoundError(
             f"{source.name} lacks {len(absent)} of its weights or holds them in another shape ({absent[0]}): "

@@ -6,12 +6,12 @@ import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedConfig
 
+from patchlens import demo
 from patchlens.errors import ModelNotFoundError, UnsupportedModelError
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl")
@@ -48,18 +48,14 @@ def resolve(name: str, revision: str | None) -> Source:
         return Source(name, str(folder), is_local=True)
     near = difflib.get_close_matches(name, bundled, n=1)
     hint = f"; did you mean {near[0]}?" if near else f"; bundled models: {', '.join(bundled) or 'none'}"
-    if name.count("/") > 1 or name.startswith((".", "/", "~")) or folder.suffix or not name.strip():
+    if name.count("/") > 1 or name.startswith((".", "/", "~")) or folder.is_file() or not name.strip():
         raise ModelNotFoundError(f"there is no folder {name!r}{hint}")
     return Source(name, name, is_local=False, revision=revision)
 
 
 def bundled_models() -> Mapping[str, Path]:
     """Name and folder of the models that come with patchlens."""
-    try:
-        demo = import_module("patchlens.demo")
-        return demo.bundled_models()
-    except (ImportError, AttributeError):
-        return {}
+    return {name: folder for name, folder in demo.bundled_models().items() if folder.is_dir()}
 
 
 def read_config(source: Source) -> dict[str, Any]:
