@@ -40,9 +40,7 @@ def test_what_no_font_draws_is_named_not_a_box() -> None:
 
 
 def test_a_chart_of_many_scripts_draws_without_a_missing_glyph(tmp_path: Path) -> None:
-    reading = make_reading(
-        words=[*SCRIPTS, *WORDS], answer=(3, 0, 1), targets=(), prompt=" ".join(SCRIPTS), k=12
-    )
+    reading = make_reading(words=SCRIPTS, answer=(3, 0, 1), targets=(), prompt=" ".join(SCRIPTS), k=12)
     for suffix in ("png", "svg"):
         write_chart(reading, "topk", tmp_path / f"chart.{suffix}")
     shown = texts(chart(reading, "topk"))
