@@ -5,9 +5,9 @@ import math
 
 import numpy as np
 import pytest
-from readings import WORDS, make_reading
 
 from patchlens.errors import MissingExtraError, SelectionError, TargetError
+from readings import WORDS, make_reading
 
 READING = make_reading(rows=3, cols=4, k=5, steps=3, targets=("cat", "giraffe"))
 ANSWER = 1 + 12 + 1 + 3

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from readings import HOSTILE, WORDS, make_reading
 from safetensors.numpy import load_file, save
 
 from patchlens import store
@@ -16,6 +15,7 @@ from patchlens.errors import FormatError, OutputError
 from patchlens.reading import Channel, Reading
 from patchlens.store import open_reading, to_bytes
 from patchlens.validate import ARRAYS, check
+from readings import HOSTILE, WORDS, make_reading
 
 GOLDEN = Path(__file__).parent / "golden" / "reading-v1.safetensors"
 

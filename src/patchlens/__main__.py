@@ -1,0 +1,5 @@
+"""``python -m patchlens`` is the command line."""
+
+from patchlens.cli import main
+
+main()

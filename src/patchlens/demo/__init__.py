@@ -1,0 +1,48 @@
+"""The bundled models, the pictures to try them on, and how far they can be trusted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class DemoPicture:
+    """A bundled picture with a prompt worth asking of it.
+
+    ``kind`` is the kind of its scene, from plain texture to collage; ``targets`` are words whose
+    course through the layers is worth watching; ``answer`` is the right answer.
+    """
+
+    file: Path
+    title: str
+    prompt: str
+    kind: str
+    targets: tuple[str, ...]
+    answer: str
+
+
+def bundled_models() -> dict[str, Path]:
+    """Folders of the bundled models, by name: ``demo`` and ``demo-cross``."""
+    return {name: _HERE / "models" / name for name in ("demo", "demo-cross")}
+
+
+def demo_pictures() -> tuple[DemoPicture, ...]:
+    """The bundled pictures, simplest first."""
+    folder = _HERE / "pictures"
+    entries: list[dict[str, Any]] = json.loads((folder / "pictures.json").read_text(encoding="utf-8"))
+    return tuple(
+        DemoPicture(
+            folder / entry["file"],
+            entry["title"],
+            entry["prompt"],
+            entry["kind"],
+            tuple(entry["targets"]),
+            entry["answer"],
+        )
+        for entry in entries
+    )

@@ -1,0 +1,310 @@
+"""load -> inputs -> capture -> lens -> Reading: the only place that composes the parts."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from patchlens.axes import PositionKind
+from patchlens.capture import Captured, capture
+from patchlens.demo import bundled_models
+from patchlens.demo.domain import SceneDomain
+from patchlens.errors import SelectionError
+from patchlens.grid import Places
+from patchlens.inputs import OpenedPicture, PictureLike, open_picture, prepare
+from patchlens.lens import Lens, LogitLens, Statistics, stream_statistics
+from patchlens.models import load_adapter
+from patchlens.models.adapter import Adapter
+from patchlens.models.encode import Inputs
+from patchlens.models.generate import generate_greedy
+from patchlens.reading import Answer, ModelInfo, Picture, Positions, Reading
+from patchlens.tokens import find_target, piece_table
+from patchlens.validate import check
+
+Progress = Callable[[str, int, int], None]
+LENSES: dict[str, Callable[[], Lens]] = {"logit": LogitLens}
+POSITION_GROUPS = ("all", "answer", "text", "patches")
+
+
+def load(
+    name_or_path: str,
+    *,
+    dtype: str | torch.dtype = "auto",
+    device_map: str | Mapping[str, Any] | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    allow_pickle: bool = False,
+) -> Model:
+    """Load a model: ``demo``, ``demo-cross``, a folder, or a hub id.
+
+    Args:
+        name_or_path: only a hub id reaches the network.
+        dtype: a torch dtype or its name; "auto" follows the checkpoint (the bundled models: float32).
+        device_map: as in transformers; None puts the model on the CPU.
+        revision: branch, tag or commit of a hub model.
+        trust_remote_code: run code that the model's repository ships.
+        allow_pickle: read weights that are pickled, which can run code.
+
+    Raises:
+        ModelNotFoundError: no such model, or the hub could not be reached.
+        UnsupportedModelError: an architecture that no adapter states facts about.
+    """
+    return Model(
+        load_adapter(
+            name_or_path,
+            dtype=dtype,
+            device_map=device_map,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            allow_pickle=allow_pickle,
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model; `trace` runs it."""
+
+    adapter: Adapter
+
+    def trace(
+        self,
+        images: PictureLike | Sequence[PictureLike] | None = None,
+        prompt: str = "",
+        *,
+        max_new_tokens: int = 20,
+        steps: bool = False,
+        layers: Iterable[int] | None = None,
+        positions: str | Iterable[int] | None = None,
+        chat: bool | None = None,
+        progress: Progress | None = None,
+    ) -> Trace:
+        """Run the model on a prompt and keep its residual stream.
+
+        Args:
+            images: a path, a PIL picture, an array, or several of them; None for text only.
+            prompt: the question; image markers in it say where the pictures stand, else they come first.
+            max_new_tokens: length limit of the greedy answer; 0 for none.
+            steps: also keep the positions that predict each further token of the answer.
+            layers: which layers to keep, 0 (embeddings) to ``n_layers``; negative from the end; None for all.
+            positions: which to keep: indices of the sequence (negative from the end), or a group: "all",
+                "answer" (those that predict the answer), "text" or "patches"; None for all.
+            chat: wrap the prompt in the model's chat template; None does so if there is one.
+            progress: called with what is being done, how much is done, and of how much.
+
+        Raises:
+            IdentityCheckError: on first use, if the adapter's facts do not reproduce the model's logits.
+            ImageError, PromptError, SelectionError: what was asked cannot be done.
+        """
+        tell = progress or _silent
+        self.adapter.prove()
+        pictures = [open_picture(image) for image in _as_list(images)]
+        inputs = prepare(self.adapter, prompt, pictures, chat=chat)
+        tell("answer", 0, 1)
+        answer = generate_greedy(self.adapter, inputs, max_new_tokens)
+        tell("answer", 1, 1)
+        if steps and len(answer) > 1:
+            inputs = prepare(self.adapter, prompt, pictures, answer_ids=answer[:-1], chat=chat)
+        tell("capture", 0, 1)
+        captured = capture(self.adapter, inputs, layers=layers, positions=select_positions(inputs, positions))
+        tell("capture", 1, 1)
+        text = str(self.adapter.tokenizer.decode(answer, skip_special_tokens=True)).strip()
+        notes = (
+            *(note for picture in pictures for note in picture.notes),
+            *inputs.notes,
+            *_unlike_scenes(self.adapter, inputs),
+        )
+        return Trace(self.adapter, inputs, captured, tuple(pictures), Answer(text, tuple(answer)), notes)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Captured states of one forward pass; `read` looks at them through a lens."""
+
+    adapter: Adapter = field(repr=False)
+    inputs: Inputs = field(repr=False)
+    captured: Captured = field(repr=False)
+    pictures: tuple[OpenedPicture, ...] = field(repr=False)
+    answer: Answer
+    notes: tuple[str, ...] = ()
+
+    @property
+    def resid(self) -> Float[Tensor, "layer pos d_model"]:
+        """Residual states before the final norm, layers 0 (embeddings) to ``n_layers`` as kept."""
+        return self.captured.resid
+
+    def read(
+        self,
+        lens: Lens | None = None,
+        *,
+        top_k: int = 10,
+        targets: Sequence[str | int] = (),
+        progress: Progress | None = None,
+    ) -> Reading:
+        """Read every kept layer and position through a lens.
+
+        Args:
+            lens: a `LogitLens` if left out.
+            top_k: how many tokens to keep per cell.
+            targets: words or token ids to follow exactly, also where they are not in the top-k.
+            progress: called with what is being done, how much is done, and of how much.
+
+        Raises:
+            TargetError: a target is empty or unknown.
+            SelectionError: ``top_k`` is not within the vocabulary.
+            NumericsError: a state is not finite.
+        """
+        lens = lens or LogitLens()
+        adapter, captured = self.adapter, self.captured
+        found = tuple(find_target(adapter.tokenizer, word) for word in targets)
+        statistics = stream_statistics(
+            captured.resid,
+            captured.final,
+            lens,
+            adapter.unembed,
+            layers=captured.layers,
+            n_layers=adapter.n_layers,
+            top_k=top_k,
+            target_ids=[target.token for target in found],
+            progress=None if progress is None else lambda done, total: progress("lens", done, total),
+        )
+        columns = _arrays(statistics)
+        positions = self._positions()
+        ids = {t.token for t in found}.union(
+            np.unique(columns["top_ids"]).tolist(), self.answer.ids, positions.token.tolist()
+        )
+        reading = Reading(
+            model=_model_info(adapter),
+            lens=lens.name,
+            lens_params=dict(lens.params()),
+            prompt=self.inputs.prompt,
+            answer=self.answer,
+            layers=np.array(captured.layers, np.int32),
+            positions=positions,
+            pieces=piece_table(adapter.tokenizer, ids),
+            targets=found,
+            pictures=tuple(
+                Picture(picture.name, picture.mime, picture.data, grid)
+                for picture, grid in zip(self.pictures, self.inputs.grids, strict=True)
+            ),
+            vision=self.inputs.vision_places,
+            notes=self.notes,
+            versions=_versions(),
+            **columns,
+        )
+        check(reading)
+        return reading
+
+    def _positions(self) -> Positions:
+        inputs = self.inputs
+        index = np.array(self.captured.positions, np.int32)
+        step = index - (inputs.n_prompt - 1)
+        columns = {f.name: getattr(inputs.places, f.name)[index] for f in fields(Places)}
+        return Positions(
+            **columns,
+            index=index,
+            token=inputs.ids[index].astype(np.int32),
+            step=np.where((step >= 0) & (step < max(1, len(self.answer.ids))), step, -1).astype(np.int32),
+            generated=index >= inputs.n_prompt,
+        )
+
+
+def _unlike_scenes(adapter: Adapter, inputs: Inputs) -> tuple[str, ...]:
+    """A warning if a bundled model is shown what it was never trained on."""
+    folder = bundled_models().get(adapter.name)
+    if folder is None or not inputs.grids:
+        return ()
+    if inputs.vision_places is not None:
+        patches = np.flatnonzero(inputs.vision_places.kind == PositionKind.PATCH)
+        seen = capture(adapter, inputs, layers=[0]).vision
+        assert seen is not None
+        states = seen.float().cpu().numpy()[patches]
+    else:
+        patches = np.flatnonzero(inputs.places.kind == PositionKind.PATCH)
+        states = capture(adapter, inputs, layers=[0], positions=patches.tolist()).resid[0]
+        states = states.float().cpu().numpy()
+    if not SceneDomain.load(folder).unlike(states):
+        return ()
+    return (
+        f"this picture is unlike the drawn scenes that {adapter.name} was trained on, and it knows only "
+        "those: what it says here means little; for real pictures choose a real model",
+    )
+
+
+def select_positions(inputs: Inputs, wanted: str | Iterable[int] | None) -> list[int] | None:
+    """Indices of the sequence that a group's name means; numbers pass through.
+
+    Raises:
+        SelectionError: an unknown group, or one that is empty here.
+    """
+    if wanted is None or wanted == "all":
+        return None
+    if not isinstance(wanted, str):
+        return list(wanted)
+    kind = inputs.places.kind
+    if wanted == "answer":
+        return list(range(inputs.n_prompt - 1, len(inputs)))
+    if wanted not in POSITION_GROUPS:
+        raise SelectionError(f"positions {wanted!r} is none of {', '.join(POSITION_GROUPS)} and no number")
+    chosen = np.flatnonzero(kind == (PositionKind.PATCH if wanted == "patches" else PositionKind.TEXT))
+    if not chosen.size:
+        raise SelectionError(f"there is no position of the group {wanted!r} in this prompt")
+    return chosen.tolist()
+
+
+def find_lens(name: str) -> Lens:
+    """The lens of a name.
+
+    Raises:
+        SelectionError: there is none.
+    """
+    if name not in LENSES:
+        raise SelectionError(f"there is no lens {name!r}: choose {', '.join(LENSES)}")
+    return LENSES[name]()
+
+
+def _silent(_what: str, _done: int, _total: int) -> None:
+    pass
+
+
+def _as_list(images: PictureLike | Sequence[PictureLike] | None) -> list[PictureLike]:
+    if images is None:
+        return []
+    return list(images) if isinstance(images, (list, tuple)) else [images]
+
+
+def _arrays(statistics: Statistics) -> dict[str, NDArray[Any]]:
+    integers = {"top_ids", "target_ranks", "target_ranks_upper"}
+    return {
+        f.name: getattr(statistics, f.name)
+        .cpu()
+        .numpy()
+        .astype(np.int32 if f.name in integers else np.float32)
+        for f in fields(statistics)
+    }
+
+
+def _model_info(adapter: Adapter) -> ModelInfo:
+    return ModelInfo(
+        adapter.name,
+        adapter.revision,
+        adapter.family,
+        str(adapter.dtype).removeprefix("torch."),
+        adapter.n_layers,
+        adapter.d_model,
+        adapter.vocab_size,
+    )
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: metadata.version(name) for name in ("patchlens", "torch", "transformers")}
+    return packages | {"python": platform.python_version()}

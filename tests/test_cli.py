@@ -1,0 +1,264 @@
+"""The command line as a newcomer uses it, rightly and wrongly: one line, exit code 2, nothing left behind."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from patchlens import cli, open_reading
+from patchlens.errors import SelectionError
+from readings import make_reading
+from tiny import save, tiny_gpt2, tiny_llava
+
+
+@pytest.fixture(scope="session")
+def llava(tmp_path_factory):
+    return str(save(tiny_llava(chat=True), tmp_path_factory.mktemp("llava")))
+
+
+@pytest.fixture(scope="session")
+def gpt2(tmp_path_factory):
+    return str(save(tiny_gpt2(), tmp_path_factory.mktemp("gpt2")))
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "noise.png"
+    noise = np.random.default_rng(0).integers(0, 255, (50, 70, 3), np.uint8)
+    Image.fromarray(noise).save(path)
+    return str(path)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["patchlens", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as exit_:
+            code = exit_.code or 0
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def one_line(err):
+    assert "Traceback" not in err
+    lines = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, err
+    return lines[0]
+
+
+def test_read_writes_a_reading_and_a_page(run, llava, picture, tmp_path):
+    out, html = tmp_path / "a.safetensors", tmp_path / "a.html"
+    code, printed, err = run(
+        *("read", picture, "--prompt", "what is this?", "--model", llava, "--target", "cat", "--steps"),
+        *("--max-new-tokens", 3, "--out", out, "--html", html, "--top-k", 4),
+    )
+    assert code == 0, err
+    reading = open_reading(out)
+    assert reading.pictures[0].name == "noise.png"
+    assert reading.targets[0].word == "cat"
+    assert "<html" in html.read_text()
+    assert reading.top(-1)[0].piece.strip("▁") in printed
+    code, shown, _ = run("show", out)
+    assert code == 0 and reading.top(-1)[0].piece.strip("▁") in shown
+
+
+def test_json_is_json(run, llava, picture):
+    code, printed, _ = run(
+        *("read", picture, "-p", "what is this?", "-m", llava, "--json", "-t", "cat", "--layers", "0,-1")
+    )
+    assert code == 0
+    value = json.loads(printed)
+    assert value["prompt"] == "what is this?"
+    assert value["steps"][0]["layers"][0]["targets"][0]["word"] == "cat"
+    assert [layer["layer"] for layer in value["steps"][0]["layers"]] == [0, 4]
+    assert len(value["steps"][0]["layers"][0]["top"]) == 10
+
+
+def test_positions_without_the_answer_are_shown_too(run, llava, picture):
+    code, printed, err = run("read", picture, "-p", "what is this?", "-m", llava, "--positions", "patches")
+    assert code == 0, err
+    assert "patch" in printed
+
+
+def test_a_text_only_reading_needs_no_picture(run, gpt2):
+    code, printed, _ = run("read", "--prompt", "a red cat sits on", "--model", gpt2)
+    assert code == 0 and "embeddings" in printed
+
+
+def test_charts_are_written_by_suffix(run, tmp_path):
+    path = make_reading().save(tmp_path / "a.safetensors")
+    for kind in ("topk", "trajectory", "heatmap", "entropy"):
+        for suffix, magic in ((".png", b"\x89PNG"), (".svg", b"<?xml")):
+            out = tmp_path / f"{kind}{suffix}"
+            code, _, err = run("chart", path, "--kind", kind, "-o", out, "--concept", "cat")
+            assert code == 0, err
+            assert out.read_bytes().startswith(magic)
+
+
+def test_models_are_listed_and_checked(run, gpt2):
+    code, printed, _ = run("models")
+    assert code == 0 and "demo-cross" in printed
+    code, printed, _ = run("models", "--check", gpt2)
+    assert code == 0 and "lm_head" in printed
+
+
+WRONG_PICTURES = {
+    "missing": None,
+    "text": b"not a picture",
+    "empty": b"",
+    "bomb": b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x4e\x20\x00\x00\x4e\x20\x08\x02\x00\x00\x00",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_PICTURES)
+def test_a_wrong_picture_is_one_line_and_leaves_nothing(run, llava, tmp_path, wrong):
+    path = tmp_path / f"{wrong}.png"
+    if WRONG_PICTURES[wrong] is not None:
+        path.write_bytes(WRONG_PICTURES[wrong])
+    before = sorted(tmp_path.iterdir())
+    code, printed, err = run(
+        "read", path, "-p", "a", "-m", llava, "-o", tmp_path / "a.safetensors", "--html", tmp_path / "a.html"
+    )
+    assert code == 2 and printed == ""
+    assert path.name in one_line(err)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_truncated_jpeg_is_refused(run, llava, picture, tmp_path):
+    whole = tmp_path / "whole.jpg"
+    Image.open(picture).save(whole)
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes(whole.read_bytes()[:-400])
+    code, _, err = run("read", cut, "-p", "a", "-m", llava)
+    assert code == 2 and "cut.jpg" in one_line(err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-p", ""], "prompt is empty"),
+        (["-p", "   "], "prompt is empty"),
+        (["-p", "cat " * 900], "takes at most 512"),
+        (["-p", "<image> and <image> a"], "2"),
+        (["-p", "a", "-k", "0"], "top"),
+        (["-p", "a", "-k", "100000"], "top"),
+        (["-p", "a", "-t", " "], "target is empty"),
+        (["-p", "a", "--layers", "9"], "layer 9 does not exist"),
+        (["-p", "a", "--layers", "x"], "neither a number nor a range"),
+        (["-p", "a", "--layers", "5-2"], "backwards"),
+        (["-p", "a", "--positions", "9999"], "position 9999"),
+        (["-p", "a", "--positions", "words"], "is none of"),
+        (["-p", "a", "--lens", "crystal"], "there is no lens 'crystal'"),
+        (["-p", "a", "--dtype", "float12"], "float12"),
+        (["-p", "a", "--out", "a.pt"], "ends in .safetensors"),
+        (["-p", "a", "--html", "nowhere/a.html"], "there is no folder nowhere"),
+    ],
+)
+def test_wrong_options_are_one_line(run, llava, picture, arguments, words):
+    code, printed, err = run("read", picture, "-m", llava, *arguments)
+    assert code == 2 and printed == ""
+    assert words in one_line(err)
+
+
+@pytest.mark.parametrize("name", ["demoo", "no/such-model", "./nowhere", "nowhere"])
+def test_an_unknown_model_is_one_line(run, picture, name):
+    code, _, err = run("read", picture, "-p", "a", "-m", name)
+    assert code == 2
+    assert name in one_line(err)
+    if name == "demoo":
+        assert "demo" in one_line(err).replace("demoo", "")
+
+
+def test_a_picture_for_a_text_model_is_refused(run, gpt2, picture):
+    code, _, err = run("read", picture, "-p", "a", "-m", gpt2)
+    assert code == 2 and "text-only" in one_line(err)
+
+
+def test_show_refuses_what_is_no_reading(run, tmp_path):
+    (tmp_path / "a.safetensors").write_bytes(b"nonsense")
+    for path in (tmp_path / "a.safetensors", tmp_path / "none.safetensors"):
+        code, _, err = run("show", path)
+        assert code == 2
+        one_line(err)
+    reading = make_reading().save(tmp_path / "b.safetensors")
+    for wrong in (["--position", "999"], ["--position", "middle"], ["--step", "7"]):
+        code, _, err = run("show", reading, *wrong)
+        assert code == 2
+        one_line(err)
+    code, _, err = run("chart", reading, "--kind", "pie", "-o", tmp_path / "a.png")
+    assert code == 2 and "pie" in one_line(err)
+    code, _, err = run("chart", reading, "-o", tmp_path / "a.gif")
+    assert code == 2 and "gif" in one_line(err)
+
+
+def test_interrupting_leaves_nothing_half_written(run, llava, picture, tmp_path, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("patchlens.store.to_bytes", interrupt)
+    before = sorted(tmp_path.iterdir())
+    code, _, err = run("read", picture, "-p", "a", "-m", llava, "-o", tmp_path / "a.safetensors")
+    assert code == 130 and "Traceback" not in err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_full_disk_is_one_line(run, llava, picture, tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("patchlens.files.os.fsync", full)
+    before = sorted(tmp_path.iterdir())
+    code, _, err = run("read", picture, "-p", "a", "-m", llava, "-o", tmp_path / "a.safetensors")
+    assert code == 2 and "No space left" in one_line(err)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_numbers_and_ranges():
+    assert cli.parse_numbers("0,4-6,-1, 4") == [0, 4, 5, 6, -1]
+    for wrong in ("", "a", "1,,2", "3-", "--1", "1.5"):
+        with pytest.raises(SelectionError):
+            cli.parse_numbers(wrong)
+
+
+def test_help_waits_for_nothing_heavy():
+    code = (
+        "import sys\nsys.argv = ['patchlens', 'read', '--help']\nfrom patchlens.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'PIL', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--prompt" in re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+
+
+def test_ctrl_c_stops_a_running_command_cleanly(llava, picture, tmp_path):
+    command = [sys.executable, "-m", "patchlens", "read", picture, "-p", "a", "-m", llava]
+    process = subprocess.Popen(
+        [*command, "-o", str(tmp_path / "a.safetensors")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    time.sleep(1.0)
+    process.send_signal(2)
+    _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    assert process.returncode in {0, 130, -2}
+    assert [p for p in tmp_path.iterdir() if p.suffix == ".part"] == []
+    if process.returncode:
+        assert not (tmp_path / "a.safetensors").exists()
+    assert Path(picture).exists()
