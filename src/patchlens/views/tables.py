@@ -6,7 +6,7 @@ Everything from a reading is text, never markup: control and direction character
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from rich import box
@@ -19,60 +19,14 @@ from patchlens.reading import Candidate, Reading
 from patchlens.views.places import final_token, leads_from, place_name
 from patchlens.views.words import percent, target_name, visible, visible_text
 
+if TYPE_CHECKING:
+    from patchlens.models.identity import IdentityReport
+
 CELL: Final = 15
 GAP: Final = 3
 FIXED: Final = 37
 UNLIMITED: Final = 10_000
 FINAL: Final = "bold yellow"
-
-
-class Identity(Protocol):
-    """What `IdentityReport` says of a model's self-check."""
-
-    @property
-    def difference(self) -> float:
-        """Root mean square difference of the logits, relative."""
-        ...
-
-    @property
-    def tolerance(self) -> float:
-        """What the difference may be in this dtype."""
-        ...
-
-    @property
-    def max_logit_difference(self) -> float:
-        """Largest difference of two logits."""
-        ...
-
-    @property
-    def argmax_agreement(self) -> float:
-        """Share of positions with the same first choice."""
-        ...
-
-    @property
-    def positions(self) -> int:
-        """Positions compared."""
-        ...
-
-    @property
-    def dtype(self) -> str:
-        """Type of the weights."""
-        ...
-
-    @property
-    def last_block(self) -> str:
-        """Name of the last decoder block."""
-        ...
-
-    @property
-    def final_norm(self) -> str:
-        """Name of the norm before the head."""
-        ...
-
-    @property
-    def head(self) -> str:
-        """Name of the output embeddings."""
-        ...
 
 
 def print_reading(
@@ -162,7 +116,7 @@ def print_models(families: Mapping[str, str], console: Console) -> None:
     console.print(table)
 
 
-def print_identity(name: str, report: Identity, console: Console) -> None:
+def print_identity(name: str, report: IdentityReport, console: Console) -> None:
     """Print the self-check of a model: how closely its last state, unembedded, gives its own logits."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_row(
