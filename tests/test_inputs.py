@@ -176,6 +176,12 @@ def test_what_is_no_picture_is_refused(tmp_path):
             open_picture(path)
 
 
+def test_formats_that_hardly_anyone_checks_are_refused(tmp_path):
+    for name in ("a.tga", "a.pcx", "a.eps"):
+        with pytest.raises(ImageError, match="not a picture"):
+            open_picture(saved(tmp_path, name, NOISE))
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"])
 def test_a_truncated_picture_is_refused_wherever_it_ends(kind):
     buffer = BytesIO()

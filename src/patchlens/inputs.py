@@ -24,6 +24,7 @@ MAX_ASPECT = 200
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
 BROKEN = (
     OSError,
+    RuntimeError,
     SyntaxError,
     ValueError,
     TypeError,
