@@ -119,7 +119,7 @@ export class OverlayBar {
   }
 
   private legendNodes(state: State): (Node | string)[] {
-    if (state.mode === "words") return ["The likeliest word of each patch. Larger is surer; hover for words left out."];
+    if (state.mode === "words") return ["The likeliest word of each patch; larger is surer. Point at a patch for the rest."];
     if (state.mode === "none") return [];
     const range = this.heatOf(state)?.range;
     if (state.mode === "entropy") {

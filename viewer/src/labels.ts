@@ -19,12 +19,13 @@ export interface Placed {
 }
 
 const SMALLEST = 8;
+const MARGIN = 1;
 
-/** Font sizes a patch of this height allows for the least and the most certain word. */
+/** Font sizes (whole pixels: a canvas is slow to change to many) a patch of this height allows for the least and the most certain word. */
 export function sizesFor(height: number): { small: number; large: number } {
   return {
-    small: Math.min(Math.max(height * 0.36, SMALLEST), 12),
-    large: Math.min(Math.max(height * 0.62, 11), 26),
+    small: Math.round(Math.min(Math.max(height * 0.36, SMALLEST), 12)),
+    large: Math.round(Math.min(Math.max(height * 0.62, 11), 22)),
   };
 }
 
@@ -37,10 +38,10 @@ export function place(labels: readonly Label[], right: number): Placed[] {
     const label = labels[index]!;
     const { small, large } = sizesFor(label.height);
     const wish = small + (large - small) * Math.sqrt(label.certainty);
-    const fitting = Math.max(Math.min(wish, (label.width * 1.25) / label.em), SMALLEST);
-    for (const size of fitting > small ? [fitting, small] : [fitting]) {
+    const fitting = Math.max(Math.floor(Math.min(wish, (label.width - 2 * MARGIN) / label.em)), SMALLEST);
+    for (const size of new Set([fitting, Math.min(fitting, small), SMALLEST])) {
       const bounds = boundsOf(label, size);
-      if (bounds.left < -2 || bounds.right > right + 2 || taken.some((other) => meets(bounds, other))) continue;
+      if (bounds.left < -1 || bounds.right > right + 1 || taken.some((other) => meets(bounds, other))) continue;
       taken.push(bounds);
       placed.push({ label: index, size });
       break;
@@ -59,8 +60,8 @@ interface Bounds {
 function boundsOf(label: Label, size: number): Bounds {
   const half = (label.em * size) / 2;
   return {
-    left: label.x - half - 1,
-    right: label.x + half + 1,
+    left: label.x - half - MARGIN,
+    right: label.x + half + MARGIN,
     top: label.y - size * 0.5,
     bottom: label.y + size * 0.5,
   };

@@ -85,7 +85,9 @@ function heatSource(reading: Reading, lexicon: Lexicon): (state: State) => HeatM
 }
 
 function pageKey(event: KeyboardEvent, reading: Reading, store: Store): void {
-  if (event.target instanceof HTMLInputElement || event.ctrlKey || event.metaKey || event.altKey) return;
+  const { target } = event;
+  const own = target instanceof HTMLInputElement || (target instanceof HTMLElement && target.matches(".scroll"));
+  if (own || event.ctrlKey || event.metaKey || event.altKey) return;
   const { layer } = store.get();
   if (event.key === "ArrowRight") store.set({ layer: Math.min(layer + 1, reading.nLayers - 1) });
   else if (event.key === "ArrowLeft") store.set({ layer: Math.max(layer - 1, 0) });

@@ -14,6 +14,7 @@ const NAMES: Record<number, string> = {
 };
 const SHAPELESS = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}\ufffd]|(?! )\p{Zs}/u;
 const JOINERS = /[\u200c\u200d]/;
+const KEPT = /[ \n\u200c\u200d\ufffd]/;
 const BYTES = /^(<0x[0-9A-F]{2}>)+$/;
 
 /** Name of a character that cannot be seen. */
@@ -66,7 +67,7 @@ export function isWord(piece: string): boolean {
 /** Longer text (prompt, answer, names): keeps spaces and line breaks, names what cannot be seen. */
 export function visibleText(text: string): string {
   return [...text]
-    .map((char) => (char === " " || char === "\n" || JOINERS.test(char) || !SHAPELESS.test(char) ? char : `‹${codeName(char)}›`))
+    .map((char) => (KEPT.test(char) || !SHAPELESS.test(char) ? char : `‹${codeName(char)}›`))
     .join("");
 }
 

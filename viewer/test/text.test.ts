@@ -9,7 +9,7 @@ for (const [piece, shown] of cases as [string, string][]) {
 }
 
 test("long text keeps spaces and lines but no direction override", () => {
-  assert.equal(visibleText("a b\n\u202ec"), "a b\n‹RLO›c");
+  assert.equal(visibleText("a b\n\u202ec\ufffd"), "a b\n‹RLO›c\ufffd");
 });
 
 test("words on the picture drop the mark of a leading space, not a lone one", () => {

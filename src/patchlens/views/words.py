@@ -32,7 +32,7 @@ def visible(piece: str) -> str:
 
 def visible_text(text: str) -> str:
     """Longer text on one line (prompt, answer, names): spaces stay, what cannot be seen is named."""
-    return "".join(c if c == " " else _shape(text, i) for i, c in enumerate(text))
+    return "".join(c if c in " \ufffd" else _shape(text, i) for i, c in enumerate(text))
 
 
 def target_name(target: Target) -> str:
