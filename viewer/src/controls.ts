@@ -121,7 +121,8 @@ export class OverlayBar {
   private legendNodes(state: State): (Node | string)[] {
     if (state.mode === "words") return ["The likeliest word of each patch; larger is surer. Point at a patch for the rest."];
     if (state.mode === "none") return [];
-    const range = this.heatOf(state)?.range;
+    const map = this.heatOf(state);
+    const range = map?.range;
     if (state.mode === "entropy") {
       return range ? [nats(range.low), ramp(), `${nats(range.high)} nats`, note("bright: undecided; same scale at all layers")] : [];
     }
@@ -129,7 +130,8 @@ export class OverlayBar {
     const missing = unknown.length > 0 ? [note(`in no top ${this.reading.k} of this reading: ${unknown.join(", ")}`)] : [];
     if (tokens.length === 0) return missing.length > 0 ? missing : ["Type a word to see where it is read."];
     if (!range) return [note(`at no patch among the top ${this.reading.k}`), ...missing];
-    const bare = note(`log scale, same at all layers; no colour: not in the top ${this.reading.k}`);
+    const gaps = map?.gaps ? `; no colour: not in the top ${this.reading.k}` : "";
+    const bare = note(`log scale, same at all layers${gaps}`);
     return [percent(range.low), ramp(), percent(range.high), bare, ...missing];
   }
 }

@@ -14,6 +14,8 @@ const FONT = 'system-ui, "Noto Sans", "Noto Sans CJK SC", "Noto Sans Arabic", sa
 export interface HeatMap {
   value(layer: number, position: number): number;
   range: Range | null;
+  /** whether some patch of some layer has no value */
+  gaps: boolean;
 }
 
 export function heatMap(
@@ -21,10 +23,8 @@ export function heatMap(
   positions: readonly number[],
   value: (layer: number, position: number) => number,
 ): HeatMap {
-  const values = function* (): Iterable<number> {
-    for (let layer = 0; layer < reading.nLayers; layer++) for (const p of positions) yield value(layer, p);
-  };
-  return { value, range: rangeOf(values()) };
+  const values = Array.from({ length: reading.nLayers }, (_, layer) => positions.map((p) => value(layer, p))).flat();
+  return { value, range: rangeOf(values), gaps: values.some(Number.isNaN) };
 }
 
 /** A canvas of the stage's size at the screen's resolution, cleared, in CSS pixels. */
