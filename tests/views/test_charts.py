@@ -117,6 +117,15 @@ def test_a_heatmap_of_a_word_has_one_key_and_leaves_the_unknown_bare() -> None:
             chart(bad, "heatmap")
 
 
+def test_a_reading_without_an_answer_position_still_has_its_maps() -> None:
+    reading = make_reading()
+    object.__setattr__(reading.positions, "step", np.full_like(reading.positions.step, -1))
+    for kind in ("heatmap", "entropy"):
+        assert chart(reading, kind).axes
+    with pytest.raises(SelectionError, match="no answer position"):
+        chart(reading, "topk")
+
+
 def test_entropy_draws_the_median_of_every_kind_of_position() -> None:
     reading = make_reading(steps=2)
     left, right = chart(reading, "entropy").axes

@@ -18,6 +18,8 @@ const NO_WORDS =
   "This model looks at the picture by cross-attention: its patches are not positions of the sequence, " +
   "so they have no words of their own. The grid shows how the model cuts the picture; what is read from it appears at the tokens.";
 
+const NO_PATCHES = "No patch is among the positions of this reading; read again with all positions to see words here.";
+
 export function show(reading: Reading, root: HTMLElement): Store {
   const { header } = reading;
   const speaking = header.positions.kind.includes(1);
@@ -48,7 +50,7 @@ export function show(reading: Reading, root: HTMLElement): Store {
   const left = el("div", { class: views.length > 0 ? "left" : "left wide" });
   if (speaking) left.append(new OverlayBar(reading, store, lexicon, heat).node);
   left.append(...views.map((view) => view.node));
-  if (!speaking && header.vision) left.append(el("p", { class: "explain" }, NO_WORDS));
+  if (!speaking && views.length > 0) left.append(el("p", { class: "explain" }, header.vision ? NO_WORDS : NO_PATCHES));
   left.append(strip.node);
   root.replaceChildren(
     heading(header),

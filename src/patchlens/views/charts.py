@@ -58,10 +58,13 @@ def chart(
         raise
     if kind not in KINDS:
         raise SelectionError(f"there is no chart kind {kind!r}: choose {', '.join(KINDS)}")
-    column = reading.position_row(position) if step is None else reading.step_row(step)
+
+    def column() -> int:
+        return reading.position_row(position) if step is None else reading.step_row(step)
+
     draw: dict[str, Callable[[], Figure]] = {
-        "topk": lambda: figures.topk(reading, column),
-        "trajectory": lambda: figures.trajectory(reading, column, concept),
+        "topk": lambda: figures.topk(reading, column()),
+        "trajectory": lambda: figures.trajectory(reading, column(), concept),
         "heatmap": lambda: figures.heatmap(reading, concept, layer, image),
         "entropy": lambda: figures.entropy(reading),
     }
