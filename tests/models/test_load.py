@@ -8,15 +8,15 @@ import torch
 from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 from PIL import Image
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import LlavaProcessor, MllamaProcessor, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 import patchlens.models.source as source_module
 from patchlens.capture import capture
-from patchlens.errors import ModelNotFoundError, UnsupportedModelError
+from patchlens.errors import ModelNotFoundError, SelectionError, UnsupportedModelError
 from patchlens.models import adapt, load_adapter, supported_families
 from patchlens.models.adapter import Adapter
-from tiny import BUILDERS, VISION, save, tiny_gpt2, tiny_llama, tiny_llava, tiny_mllama
+from tiny import BUILDERS, VISION, save, tiny_gpt2, tiny_llama, tiny_llava, tiny_mllama, tiny_qwen_vl
 
 RED = Image.effect_noise((50, 70), 80).convert("RGB")
 
@@ -235,6 +235,68 @@ def test_a_device_is_taken_and_a_plan_spreads_the_model(folders):
         capture(planned, planned.encode("a cat", [])).resid,
         capture(adapter, adapter.encode("a cat", [])).resid,
     )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the device is there")
+@pytest.mark.parametrize("device", ["cuda", "nonsense"])
+def test_a_device_that_is_not_there_is_refused(device, folders):
+    with pytest.raises(SelectionError, match=f"cannot be put on device '{device}'") as caught:
+        load_adapter(str(folders["llama"]), device_map=device)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unembedding_that_is_nowhere_is_refused():
+    adapter = tiny_llama()
+    with pytest.raises(UnsupportedModelError, match="left off the devices"):
+        adapt(adapter.model.to("meta"), adapter.tokenizer)
+
+
+def test_a_folder_with_its_whole_processor_reads_the_same(tmp_path):
+    llava, mllama = tiny_llava(chat=True), tiny_mllama(chat=True)
+    whole = {
+        llava: LlavaProcessor(
+            llava.processing.image_processor,
+            llava.tokenizer,
+            patch_size=14,
+            vision_feature_select_strategy="default",
+            chat_template=llava.chat_template,
+            num_additional_image_tokens=1,
+        ),
+        mllama: MllamaProcessor(
+            mllama.processing.image_processor, mllama.tokenizer, chat_template=mllama.chat_template
+        ),
+    }
+    for adapter, processor in whole.items():
+        folder = tmp_path / adapter.name
+        adapter.model.save_pretrained(folder)
+        processor.save_pretrained(folder)
+        loaded = load_adapter(str(folder))
+        assert loaded.chat_template == adapter.chat_template
+        ours, theirs = (a.encode("what is it?", [RED]) for a in (adapter, loaded))
+        assert ours.text == theirs.text
+        for key, tensor in ours.tensors.items():
+            torch.testing.assert_close(tensor, theirs.tensors[key])
+
+
+def test_a_qwen_folder_as_on_the_hub_is_put_together_by_hand(folders, tmp_path):
+    folder = rewritten(folders["qwen_vl"], tmp_path / "qwen")
+    settings = json.loads((folder / "preprocessor_config.json").read_text())
+    settings |= {
+        "processor_class": "Qwen2_5_VLProcessor",
+        "image_processor_type": "Qwen2VLImageProcessor",
+        "min_pixels": settings["size"]["shortest_edge"],
+        "max_pixels": settings.pop("size")["longest_edge"],
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    template = json.loads((folder / "tokenizer_config.json").read_text()).pop("chat_template", None)
+    template = template or (folder / "chat_template.jinja").read_text()
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": template}))
+    built, loaded = tiny_qwen_vl(chat=True), load_adapter(str(folder))
+    ours, theirs = (a.encode("what is it?", [RED]) for a in (built, loaded))
+    assert ours.text == theirs.text
+    for key, tensor in ours.tensors.items():
+        torch.testing.assert_close(tensor, theirs.tensors[key])
 
 
 def test_loading_is_quiet_and_leaves_the_log_as_it_was(folders, capfd):

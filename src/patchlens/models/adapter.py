@@ -217,7 +217,7 @@ class Adapter:
             "input_ids": torch.tensor([ids]),
             "attention_mask": torch.ones(1, len(ids), dtype=torch.long),
             **seen.tensors,
-            **self.alongside(ids, n_prompt, seen),
+            **self.alongside(ids, seen),
         }
         return Inputs(
             tensors={key: tensor.to(self.device) for key, tensor in tensors.items()},
@@ -246,7 +246,7 @@ class Adapter:
         except ValueError as error:
             raise ImageError(f"{self.name}'s image processor refused the picture: {error}") from error
 
-    def alongside(self, ids: Sequence[int], n_prompt: int, seen: Seen) -> dict[str, Tensor]:
+    def alongside(self, ids: Sequence[int], seen: Seen) -> dict[str, Tensor]:
         """Further tensors the family's forward needs for this sequence."""
         return {}
 

@@ -13,7 +13,7 @@ from patchlens.errors import UnsupportedModelError
 from patchlens.unembed import Unembed
 
 BLOCK_LISTS = ("layers", "h", "blocks")
-FINAL_NORMS = ("norm", "ln_f", "final_layernorm", "final_layer_norm", "norm_f")
+FINAL_NORMS = ("norm", "ln_f", "final_layernorm", "final_layer_norm", "layer_norm", "norm_f")
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,11 @@ def find_decoder(model: PreTrainedModel) -> Decoder:
         raise UnsupportedModelError(
             f"{type(model).__name__}: its config says {config.num_hidden_layers} layers, "
             f"but {names[id(blocks)]} holds {len(blocks)}"
+        )
+    if head.weight.is_meta:
+        raise UnsupportedModelError(
+            f"{type(model).__name__}: {names[id(head)]} was left off the devices for want of memory; take a "
+            "device map that keeps it on one, or a smaller dtype"
         )
     return Decoder(
         blocks=tuple(blocks),

@@ -22,7 +22,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
 )
 
-from patchlens.errors import MissingExtraError, ModelNotFoundError, UnsupportedModelError
+from patchlens.errors import MissingExtraError, ModelNotFoundError, SelectionError, UnsupportedModelError
 from patchlens.models.adapter import Adapter, Processing
 from patchlens.models.llava import LlavaAdapter
 from patchlens.models.mllama import MllamaAdapter
@@ -73,6 +73,7 @@ def load_adapter(
         ModelNotFoundError: no such model, no access, or no network.
         UnsupportedModelError: no adapter for it, its code would have to run, or its weights are pickles.
         MissingExtraError: the device plan needs accelerate.
+        SelectionError: the device is not there or too small.
     """
     with quiet_loading():
         source = resolve(str(name_or_path), revision)
@@ -189,7 +190,15 @@ def _model(
             f"{source.name} lacks {len(absent)} of its weights or holds them in another shape ({absent[0]}): "
             "the checkpoint is incomplete or not of the type its config says"
         )
-    return model.to(device_map) if single else model
+    return _placed(model, source, device_map) if single else model
+
+
+def _placed(model: Any, source: Source, device: Any) -> PreTrainedModel:
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for the device
+        reason = str(error).splitlines()[0]
+        raise SelectionError(f"{source.name} cannot be put on device {device!r}: {reason}") from error
 
 
 def _need_accelerate() -> None:

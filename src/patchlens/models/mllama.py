@@ -70,7 +70,7 @@ class MllamaAdapter(Adapter):
         names = ("pixel_values", "aspect_ratio_ids", "aspect_ratio_mask")
         return Seen({name: made[name] for name in names}, grids, runs, vision)
 
-    def alongside(self, ids: Sequence[int], n_prompt: int, seen: Seen) -> dict[str, Tensor]:
+    def alongside(self, ids: Sequence[int], seen: Seen) -> dict[str, Tensor]:
         """Which tiles each position may attend to: those of the pictures whose marker governs it."""
         if not seen.grids:
             return {}

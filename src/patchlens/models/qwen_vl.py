@@ -77,7 +77,7 @@ class QwenVLAdapter(Adapter):
         names = ("pixel_values", "image_grid_thw")
         return Seen({name: made[name] for name in names}, grids, runs)
 
-    def alongside(self, ids: Sequence[int], n_prompt: int, seen: Seen) -> dict[str, Tensor]:
+    def alongside(self, ids: Sequence[int], seen: Seen) -> dict[str, Tensor]:
         """Which positions are pictures: without it the model silently takes other rotary positions."""
         if not seen.grids:
             return {}
