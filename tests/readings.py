@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from patchlens.grid import Grid, Places, Tile
-from patchlens.reading import Answer, ModelInfo, Picture, Positions, Reading, Target
+from patchlens.reading import Reading
+from patchlens.records import Answer, ModelInfo, Picture, Positions, Target
 
 WORDS = (
     *("<s>", "</s>", "<image>", "▁what", "▁is", "▁this", "?", "▁cat", "cat", "▁Cat", "▁Katze", "▁кошка"),

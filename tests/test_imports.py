@@ -12,7 +12,7 @@ import patchlens
 SOURCE = Path(patchlens.__file__).parent
 TIERS = [
     {"errors", "axes", "grid", "files"},
-    {"reading", "store", "validate", "frames"},
+    {"reading", "records", "store", "validate", "frames"},
     {"models", "inputs", "unembed", "tokens", "demo"},
     {"capture", "lens", "attention", "causal"},
     {"run"},

@@ -12,7 +12,8 @@ from safetensors.numpy import load_file, save
 
 from patchlens import store
 from patchlens.errors import FormatError, OutputError
-from patchlens.reading import Channel, Reading
+from patchlens.reading import Reading
+from patchlens.records import Channel
 from patchlens.store import open_reading, to_bytes
 from patchlens.validate import ARRAYS, check
 from readings import HOSTILE, WORDS, make_reading

@@ -26,7 +26,8 @@ from patchlens.models import load_adapter
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
 from patchlens.models.generate import generate_greedy
-from patchlens.reading import Answer, ModelInfo, Picture, Positions, Reading
+from patchlens.reading import Reading
+from patchlens.records import Answer, ModelInfo, Picture, Positions
 from patchlens.tokens import find_target, piece_table
 from patchlens.validate import check
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from patchlens.errors import FormatError
 from patchlens.files import write_atomically
 from patchlens.grid import Grid, Places, Tile
-from patchlens.reading import Answer, Channel, ModelInfo, Picture, Positions, Reading, Target
+from patchlens.reading import Reading
+from patchlens.records import Answer, Channel, ModelInfo, Picture, Positions, Target
 from patchlens.validate import ARRAYS, check
 
 FORMAT_VERSION = 1

@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from patchlens.errors import TargetError
-from patchlens.reading import WORD_START, Target
+from patchlens.records import WORD_START, Target
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from patchlens.axes import LAYER, POSITION, RANK, TARGET, PositionKind
 from patchlens.errors import FormatError
 from patchlens.grid import Places
-from patchlens.reading import Channel, Reading
+from patchlens.reading import Reading
+from patchlens.records import Channel
 
 _CELL = (LAYER, POSITION)
 ARRAYS: dict[str, tuple[tuple[str, ...], str]] = {

@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from patchlens.axes import layer_name
-from patchlens.reading import Candidate, Reading
+from patchlens.reading import Reading
+from patchlens.records import Candidate
 from patchlens.views.places import final_token, leads_from, place_name
 from patchlens.views.words import percent, target_name, visible, visible_text
 
