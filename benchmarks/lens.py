@@ -169,9 +169,7 @@ def report(case: Case, repeats: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes only")
     parser.add_argument("--repeats", type=int, default=3, help="rounds; ratios are medians over rounds")
     parser.add_argument("--threads", type=int, default=0, help="threads of torch, 0 for its default")

@@ -134,15 +134,13 @@ def nnsight(case: Case) -> Callable[[], Result]:
 
 
 def made_tokenizer(vocab: int) -> Any:
-    """A word-level fast tokenizer with ``vocab`` made words."""
-    from tokenizers import Tokenizer, models
+    """A word-level fast tokenizer of ``vocab`` entries: four special tokens, then made words."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = models.WordLevel({f"word{i}": i for i in range(vocab)}, unk_token="word0")
+    entries = ["<unk>", "<s>", "</s>", "<pad>", *(f"word{i}" for i in range(4, vocab))]
+    words = Tokenizer(models.WordLevel({entry: i for i, entry in enumerate(entries)}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
     return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(words),
-        unk_token="word0",
-        bos_token="word1",
-        eos_token="word2",
-        pad_token="word3",
+        tokenizer_object=words, unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="<pad>"
     )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from patchlens.errors import SelectionError
 
-# Bytes for the normed states of a block, and as many for its two float32 score buffers. On CPU the scores
+# Bytes for the normed states of a block, and as many for its score buffers. On CPU the scores
 # should stay in the last cache level and the whole under 40 MB; a GPU wants larger products.
 _BUDGET = {"cpu": 16_000_000, "cuda": 48_000_000}
 _MIN_ROWS, _MAX_ROWS = 128, 1024
@@ -54,7 +54,8 @@ def make_plan(layers: int, positions: int, weight: Float[Tensor, "vocab d_model"
     block = max(1, min(positions, rows // layers))
     rows = block * layers
     if chunk is None:
-        room = budget // (2 * 4 * rows) // 64 * 64
+        bytes_per_score = 8 if weight.element_size() == 4 else 8 + weight.element_size()
+        room = budget // (bytes_per_score * rows) // 64 * 64
         chunk = max(_MIN_CHUNK, min(_MAX_CHUNK, room))
     chunk = min(chunk, vocab)
     return Plan(positions, block, rows, chunk, -(-vocab // chunk))

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from patchlens.unembed import Unembed
 
-_SLAB_BYTES = 6_000_000
-_SLAB_ROWS = 128
+_SLAB_BYTES = 3_000_000
+_SLAB_ROWS = 64
 
 
 def products(

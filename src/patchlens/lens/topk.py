@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 GROUP = 32
-_SLAB = 4096
+_SLAB = 2048
 _ID_MASK = 0x7FFFFFFF
 
 
