@@ -6,12 +6,11 @@ import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib import metadata
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 
 from patchlens.axes import PositionKind
@@ -280,10 +279,10 @@ def _silent(_what: str, _done: int, _total: int) -> None:
 def _as_list(images: PictureLike | Sequence[PictureLike] | None) -> list[PictureLike]:
     if images is None:
         return []
-    return list(images) if isinstance(images, (list, tuple)) else [images]
+    return [*images] if isinstance(images, (list, tuple)) else [cast("PictureLike", images)]
 
 
-def _arrays(statistics: Statistics) -> dict[str, NDArray[Any]]:
+def _arrays(statistics: Statistics) -> dict[str, Any]:
     integers = {"top_ids", "target_ranks", "target_ranks_upper"}
     return {
         f.name: getattr(statistics, f.name)
