@@ -38,12 +38,14 @@ class Adapter:
 
     Blocks are in config order, layer ``i`` being the output of block ``i - 1`` (counted from 0);
     ``cross_blocks`` are the 0-based blocks a text-only forward skips. ``unembed`` maps a state of the last
-    layer to logits, final norm included.
+    layer to logits, final norm included. ``pil_processor`` names the image processor of transformers to take
+    where the whole processor cannot be had.
     """
 
     family: ClassVar[str]
     model_types: ClassVar[tuple[str, ...]] = ()
     after_marker: ClassVar[str] = ""
+    pil_processor: ClassVar[str | None] = None
 
     def __init__(
         self, model: PreTrainedModel, processing: Processing, *, name: str, revision: str | None = None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import transformers
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
@@ -82,7 +83,7 @@ def load_adapter(
         if not allow_pickle:
             refuse_pickles(source)
         options = source.options | {"trust_remote_code": trust_remote_code}
-        processing = _processing(source, options, sees=family is not TextAdapter)
+        processing = _processing(source, options, family)
         weights = {
             "dtype": _dtype(dtype),
             "use_safetensors": None if allow_pickle else True,
@@ -145,10 +146,10 @@ def family_of(name: str, config: Mapping[str, Any], *, trust_remote_code: bool) 
     )
 
 
-def _processing(source: Source, options: dict[str, Any], *, sees: bool) -> Processing:
+def _processing(source: Source, options: dict[str, Any], family: type[Adapter]) -> Processing:
     try:
         tokenizer = AutoTokenizer.from_pretrained(source.location, **options)
-        if not sees:
+        if family is TextAdapter:
             return Processing(tokenizer, None, chat_template(source, tokenizer))
         whole = _whole_processor(source, options)
         if whole is not None:
@@ -156,7 +157,7 @@ def _processing(source: Source, options: dict[str, Any], *, sees: bool) -> Proce
             return Processing(
                 whole.tokenizer, whole.image_processor, template or chat_template(source, whole.tokenizer)
             )
-        image_processor = AutoImageProcessor.from_pretrained(source.location, **options)
+        image_processor = _image_processor(source, family)
     except (OSError, ValueError) as error:
         raise not_found(source, error) from error
     return Processing(tokenizer, image_processor, chat_template(source, tokenizer))
@@ -168,6 +169,12 @@ def _whole_processor(source: Source, options: dict[str, Any]) -> Any:
         return AutoProcessor.from_pretrained(source.location, **options)
     except (ImportError, OSError, ValueError, TypeError, AttributeError):
         return None
+
+
+def _image_processor(source: Source, family: type[Adapter]) -> Any:
+    if family.pil_processor is None:
+        return AutoImageProcessor.from_pretrained(source.location, **source.options)
+    return getattr(transformers, family.pil_processor).from_pretrained(source.location, **source.options)
 
 
 def _model(

@@ -22,6 +22,7 @@ class QwenVLAdapter(Adapter):
 
     family: ClassVar[str] = "qwen2_5_vl"
     model_types: ClassVar[tuple[str, ...]] = ("qwen2_5_vl",)
+    pil_processor: ClassVar[str | None] = "Qwen2VLImageProcessorPil"
 
     def __init__(
         self, model: PreTrainedModel, processing: Processing, *, name: str, revision: str | None = None
