@@ -1,5 +1,9 @@
-"""Shared by all tests: runtime shape checks on, tests/ importable, nothing from a hub."""
+"""Shared by all tests: array shapes checked at run time, nothing from a hub."""
 
 import os
 
+from jaxtyping import install_import_hook
+
 os.environ["HF_HUB_OFFLINE"] = "1"
+CHECKED = ("unembed", "models", "inputs", "capture", "lens", "run")
+install_import_hook([f"patchlens.{name}" for name in CHECKED], "beartype.beartype")
