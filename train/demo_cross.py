@@ -7,14 +7,16 @@ Each stage leaves its weights in the work folder and is skipped when they are th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import MllamaForConditionalGeneration
 
 from train.architectures import CROSS_LAYERS, TILE, device, mllama
-from train.batches import Batch, Packer
-from train.export import MODELS, export_mllama
+from train.batches import KIND_WEIGHTS, RELATION_WEIGHTS, Batch, Packer
+from train.export import export_mllama
 from train.language import additive, answer_loss, text_batch
 from train.loop import fit
 from train.render import Rendered
@@ -25,8 +27,6 @@ from train.tokens import wrap
 from train.vision import pixels, tiles
 
 LENGTH = 112
-FROZEN_STEPS = 1800
-JOINT_STEPS = 1500
 GATE = 0.2
 STAGES = ("vision", "text", "joint", "export")
 
@@ -36,8 +36,10 @@ def start(work: Workspace) -> MllamaForConditionalGeneration:
     torch.manual_seed(9)
     vocabulary = work.tokenizer().get_vocab_size()
     model = mllama(vocabulary)
-    model.model.vision_model.load_state_dict(torch.load(work.folder / "mllama-vision.pt", weights_only=True))
-    text = torch.load(work.folder / "text.pt", weights_only=True)
+    model.model.vision_model.load_state_dict(
+        torch.load(work.folder / "mllama-vision.pt", weights_only=True, map_location="cpu")
+    )
+    text = torch.load(work.folder / "text.pt", weights_only=True, map_location="cpu")
     lm = model.model.language_model
     with torch.no_grad():
         lm.embed_tokens.weight[:vocabulary] = text["lm.embed_tokens.weight"][:vocabulary]
@@ -86,7 +88,7 @@ class CrossStage:
         self, data: Rendered, count: int, rng: np.random.Generator, train_tower: bool
     ) -> tuple[Tensor, dict[str, float]]:
         """Mean loss on answer tokens over ``count`` pictures."""
-        picked = np.sort(rng.choice(len(data.scenes), count, replace=False))
+        picked = data.sample(count, rng)
         turns = [self.packer.picture_turns(data.scenes[i], rng) for i in picked]
         batch = self.packer.batch(turns, picked, picture=True)
         cut, ratio, mask = tiles(pixels(data.pictures[picked], self.device), TILE)
@@ -117,30 +119,44 @@ class CrossStage:
         return self.answers(data, 32, rng, train_tower)
 
 
-def picture_stage(
-    work: Workspace, model: MllamaForConditionalGeneration, name: str, steps: int, rate: float
-) -> None:
-    """Train on pictures: stage ``frozen`` leaves the vision model as it is, ``joint`` does not."""
-    joint = name == "joint"
+@dataclass(frozen=True)
+class Cycle:
+    """One cycle of training on pictures."""
+
+    name: str
+    steps: int
+    rate: float
+    seed: int
+    train_tower: bool
+    weights: dict[str, float]
+
+
+FROZEN = Cycle("cross-frozen", 1800, 2e-3, 10, False, KIND_WEIGHTS)
+JOINT = Cycle("cross-joint", 1500, 1.2e-3, 11, True, KIND_WEIGHTS)
+RELATIONS = Cycle("cross-relations", 1300, 1.5e-3, 17, True, RELATION_WEIGHTS)
+
+
+def picture_stage(work: Workspace, model: MllamaForConditionalGeneration, cycle: Cycle) -> None:
+    """Train on pictures, in the first cycle with the vision model as it is."""
 
     def run() -> None:
         model.requires_grad_(True)
-        model.model.vision_model.requires_grad_(joint)
+        model.model.vision_model.requires_grad_(cycle.train_tower)
         tokenizer = wrap(work.tokenizer(), "<|image|>", with_start=True)
-        packer = Packer(tokenizer, work.tokenizer().get_vocab_size(), 1, LENGTH)
+        packer = Packer(tokenizer, work.tokenizer().get_vocab_size(), 1, LENGTH, cycle.weights)
         stage = CrossStage(model, packer, [work.data(), work.small_data()])
-        rng = np.random.default_rng(10 + joint)
+        rng = np.random.default_rng(cycle.seed)
         fit(
-            f"cross-{name}",
-            lambda index: stage.step(index, rng, joint),
+            cycle.name,
+            lambda index: stage.step(index, rng, cycle.train_tower),
             [model],
-            rate=rate,
-            steps=work.steps(steps),
+            rate=cycle.rate,
+            steps=work.steps(cycle.steps),
             log=work.log,
-            check=lambda index: torch.save(model.state_dict(), work.folder / f"cross-{name}-sofar.pt"),
+            check=lambda index: torch.save(model.state_dict(), work.folder / f"{cycle.name}-sofar.pt"),
         )
 
-    work.once(f"cross-{name}", model, run)
+    work.once(cycle.name, model, run)
 
 
 def build(work: Workspace) -> MllamaForConditionalGeneration:
@@ -150,8 +166,8 @@ def build(work: Workspace) -> MllamaForConditionalGeneration:
     lm.config._attn_implementation = "eager"
     for layer in (*lm.layers, *model.model.vision_model.transformer.layers):
         layer.compile()
-    picture_stage(work, model, "frozen", FROZEN_STEPS, 2e-3)
-    picture_stage(work, model, "joint", JOINT_STEPS, 1.2e-3)
+    for cycle in (FROZEN, JOINT, RELATIONS):
+        picture_stage(work, model, cycle)
     return model
 
 
@@ -166,7 +182,7 @@ def main() -> None:
         model = build(work)
         if "export" in stages:
             tokenizer = wrap(work.tokenizer(), "<|image|>", with_start=True)
-            export_mllama(model, tokenizer, MODELS / "demo-cross")
+            export_mllama(model, tokenizer, work.out / "demo-cross")
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from patchlens.bench.phrases import QuestionKind
 from patchlens.bench.questions import Question, ask
-from patchlens.bench.scenes import Kind, Scene, make_scene
-from patchlens.bench.vocabulary import OBJECTS, SHAPES, names
+from patchlens.bench.scenes import SIZE, Kind, Scene, make_scene
+from patchlens.bench.vocabulary import LANGUAGES, OBJECTS, SHAPES, names
 from train.render import GRID, HELD_OUT_SEEDS, slots
 
 SORTS: dict[str, tuple[Kind, QuestionKind]] = {
@@ -60,12 +60,14 @@ def interval(hits: int, count: int) -> tuple[float, float]:
     return middle - half, middle + half
 
 
-def held_out(kind: Kind, question: QuestionKind, count: int, first: int) -> list[tuple[Scene, Question]]:
+def held_out(
+    kind: Kind, question: QuestionKind, count: int, first: int, size: int = SIZE
+) -> list[tuple[Scene, Question]]:
     """One question on each of ``count`` fresh scenes that allow it."""
     found: list[tuple[Scene, Question]] = []
     seed = first
     while len(found) < count:
-        scene = make_scene(seed, kind)
+        scene = make_scene(seed, kind, size)
         q = ask(scene, np.random.default_rng([seed, 31]), question)
         if q is not None:
             found.append((scene, q))
@@ -107,25 +109,33 @@ def accuracy(loaded: Loaded, count: int) -> dict[str, dict[str, float]]:
     ``most_common`` is the rate of always giving the sort's most frequent answer in the
     question's language; ``other_thing`` that of naming any other thing of the picture.
     """
+    sorts = {sort: (kind, question, SIZE) for sort, (kind, question) in SORTS.items()}
+    if loaded.model.config.model_type == "mllama":
+        sorts["what is it, one thing, one tile"] = ("one", "what", SIZE // 2)
     out: dict[str, dict[str, float]] = {}
-    for number, (sort, (kind, question)) in enumerate(SORTS.items()):
-        asked = held_out(kind, question, count, HELD_OUT_SEEDS + number * 100_000)
+    for number, (sort, (kind, question, size)) in enumerate(sorts.items()):
+        asked = held_out(kind, question, count, HELD_OUT_SEEDS + number * 100_000, size)
         given = answers(loaded, [(s, q.prompt) for s, q in asked])
-        right = [a == q.answer for a, (_, q) in zip(given, asked, strict=True)]
-        low, high = interval(sum(right), count)
-        row = {"rate": sum(right) / count, "low": low, "high": high, "questions": float(count)}
-        common = Counter((q.language, q.answer) for _, q in asked)
-        best: dict[str, int] = {}
-        for (language, _), n in common.items():
-            best[language] = max(best.get(language, 0), n)
-        row["most_common"] = sum(best.values()) / count
-        if question == "relation":
-            row["other_thing"] = float(np.mean([1 / (len(s.objects) - 1) for s, _ in asked]))
-        for language in ("en", "de", "zh"):
-            own = [r for r, (_, q) in zip(right, asked, strict=True) if q.language == language]
-            row[language] = sum(own) / max(1, len(own))
-        out[sort] = row
+        out[sort] = _row(asked, given)
     return out
+
+
+def _row(asked: list[tuple[Scene, Question]], given: list[str]) -> dict[str, float]:
+    count = len(asked)
+    right = [a == q.answer for a, (_, q) in zip(given, asked, strict=True)]
+    low, high = interval(sum(right), count)
+    row = {"rate": sum(right) / count, "low": low, "high": high, "questions": float(count)}
+    best: dict[str, int] = {}
+    for (language, _), n in Counter((q.language, q.answer) for _, q in asked).items():
+        best[language] = max(best.get(language, 0), n)
+    row["most_common"] = sum(best.values()) / count
+    if asked[0][1].kind == "relation":
+        row["other_thing"] = float(np.mean([1 / (len(s.objects) - 1) for s, _ in asked]))
+    for language in LANGUAGES:
+        own = [r for r, (_, q) in zip(right, asked, strict=True) if q.language == language]
+        if own:
+            row[language] = sum(own) / len(own)
+    return row
 
 
 def word_ids(tokenizer: Any, key: str) -> set[int]:

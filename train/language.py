@@ -76,11 +76,14 @@ class TextStage:
     """Losses of the text-only stage on a LLaVA model's language model."""
 
     def __init__(
-        self, model: LlavaForConditionalGeneration, packer: Packer, data: Rendered, collages: float = 0.0
+        self,
+        model: LlavaForConditionalGeneration,
+        packer: Packer,
+        data: Rendered,
     ) -> None:
         self.lm: LlamaModel = model.model.language_model
         self.head = model.lm_head
-        self.packer, self.data, self.collages = packer, data, collages
+        self.packer, self.data = packer, data
         self.device = self.head.weight.device
 
     def states(self, batch: Batch) -> Tensor:
@@ -90,7 +93,7 @@ class TextStage:
 
     def raster(self, count: int, weight: float, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Loss on answers plus ``weight`` times the loss on the next patch's word."""
-        picked = self.data.sample(count, rng, self.collages)
+        picked = self.data.sample(count, rng)
         batch = raster_batch(self.packer, self.data, picked, rng)
         states = self.states(batch)
         with torch.autocast(self.device.type, torch.bfloat16):

@@ -93,9 +93,9 @@ PLANS = (
         "A busy collage",
         "collage",
         30_000_001,
-        "What is right of the dog?",
-        ("apple", "dog", "penguin"),
-        "apple",
+        "What colour is the triangle?",
+        ("green", "triangle", "red"),
+        "green",
     ),
 )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -33,19 +32,9 @@ class Rendered:
     coverage: np.ndarray
     scenes: list[Scene]
 
-    def sample(self, count: int, rng: np.random.Generator, collages: float = 0.0) -> np.ndarray:
-        """Indices of scenes, sorted; ``collages`` is the share of collages drawn on top of chance."""
-        picked = rng.choice(len(self.scenes), count, replace=False)
-        if collages:
-            pool = self.collages
-            swap = rng.random(count) < collages
-            picked[swap] = rng.choice(pool, int(swap.sum()))
-        return np.sort(picked)
-
-    @cached_property
-    def collages(self) -> np.ndarray:
-        """Indices of the collages."""
-        return np.asarray([i for i, s in enumerate(self.scenes) if s.kind == "collage"])
+    def sample(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Sorted indices of different scenes."""
+        return np.sort(rng.choice(len(self.scenes), count, replace=False))
 
 
 def bare(scene: Scene) -> Scene:

@@ -9,7 +9,7 @@ from transformers import LlavaForConditionalGeneration
 
 from train.architectures import PATCH as PATCH_SIDE
 from train.architectures import SIDE, device, llava
-from train.batches import KIND_WEIGHTS, Packer
+from train.batches import Packer
 from train.language import TextStage
 from train.loop import fit
 from train.stages import Workspace, workspace
@@ -21,10 +21,10 @@ LENGTH = 192
 PATCHES = (SIDE // PATCH_SIDE) ** 2
 
 
-def packer_of(work: Workspace, weights: dict[str, float] = KIND_WEIGHTS) -> Packer:
+def packer_of(work: Workspace) -> Packer:
     """The packer of LLaVA's sequences: every patch has a token."""
     tokenizer = wrap(work.tokenizer(), "<image>")
-    return Packer(tokenizer, len(tokenizer) - 1, PATCHES, LENGTH, weights)
+    return Packer(tokenizer, len(tokenizer) - 1, PATCHES, LENGTH)
 
 
 def language_parts(model: LlavaForConditionalGeneration) -> nn.ModuleDict:

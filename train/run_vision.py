@@ -56,7 +56,9 @@ def mllama_tower(work: Workspace) -> None:
     torch.manual_seed(2)
     vocabulary = work.tokenizer().get_vocab_size()
     source = llava(vocabulary + 1)
-    source.model.vision_tower.load_state_dict(torch.load(work.folder / "llava-vision.pt", weights_only=True))
+    source.model.vision_tower.load_state_dict(
+        torch.load(work.folder / "llava-vision.pt", weights_only=True, map_location="cpu")
+    )
     model = mllama(vocabulary)
     transplant(source, model)
     model.to(device())

@@ -16,10 +16,8 @@ from train.vision import llava_states, pixels
 class SightStage:
     """Losses on the answers to questions about pictures; patches themselves are never trained."""
 
-    def __init__(
-        self, model: LlavaForConditionalGeneration, packer: Packer, data: Rendered, collages: float = 0.0
-    ) -> None:
-        self.model, self.packer, self.data, self.collages = model, packer, data, collages
+    def __init__(self, model: LlavaForConditionalGeneration, packer: Packer, data: Rendered) -> None:
+        self.model, self.packer, self.data = model, packer, data
         self.features = llava_states(model)
         self.device = model.lm_head.weight.device
 
@@ -27,7 +25,7 @@ class SightStage:
         self, count: int, rng: np.random.Generator, train_tower: bool
     ) -> tuple[Tensor, dict[str, float]]:
         """Mean loss on answer tokens over ``count`` pictures."""
-        picked = self.data.sample(count, rng, self.collages)
+        picked = self.data.sample(count, rng)
         turns = [self.packer.picture_turns(self.data.scenes[i], rng) for i in picked]
         batch = self.packer.batch(turns, picked, picture=True)
         images = pixels(self.data.pictures[picked], self.device)

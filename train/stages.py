@@ -12,6 +12,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
+from train.export import MODELS
 from train.render import SMALL_SEEDS, TRAIN_SEEDS, Rendered, render
 from train.tokens import train_tokenizer
 
@@ -21,11 +22,14 @@ SMALL_SCENES = 6_000
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where stages leave their weights and logs; ``factor`` shortens every stage for a dry run."""
+    """Where stages leave their weights and logs, and where the finished model goes.
+
+    ``factor`` shortens every stage, for a dry run.
+    """
 
     folder: Path
     factor: float
-    threads: int
+    out: Path
 
     @property
     def log(self) -> Path:
@@ -59,19 +63,20 @@ class Workspace:
             part = file.with_suffix(f".{os.getpid()}")
             torch.save(module.state_dict(), part)
             part.rename(file)
-        module.load_state_dict(torch.load(file, weights_only=True))
+        module.load_state_dict(torch.load(file, weights_only=True, map_location="cpu"))
 
 
 def workspace(description: str, stages: tuple[str, ...]) -> tuple[Workspace, tuple[str, ...]]:
     """Read the command line: the workspace, and which stages to run."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--work", type=Path, default=Path("train-work"), help="scratch folder")
+    parser.add_argument("--work", type=Path, default=Path("build/train"), help="scratch folder")
     parser.add_argument("--factor", type=float, default=1.0, help="shorten all stages, for a dry run")
+    parser.add_argument("--out", type=Path, default=MODELS, help="where the finished model goes")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--only", choices=stages, help="stop after this stage, without its forerunners")
+    parser.add_argument("--only", choices=stages, help="run this stage alone; what it needs must be there")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     arguments.work.mkdir(parents=True, exist_ok=True)
     chosen = (arguments.only,) if arguments.only else stages
-    return Workspace(arguments.work, arguments.factor, arguments.threads), chosen
+    return Workspace(arguments.work, arguments.factor, arguments.out), chosen
