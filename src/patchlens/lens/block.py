@@ -21,6 +21,8 @@ from patchlens.unembed import Unembed
 
 # In 16-bit types the order among the best is settled in float32; this many beyond k stay in the running.
 _SPARE_CANDIDATES = 22
+# Norms make several float32 copies of what they are given.
+_NORMED_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,12 @@ class BlockReader:
         """Norm every layer; the reference comes last, unless the lens shows the last layer as it is."""
         weight = self.unembed.weight
         states = torch.empty((len(resid) + 1, *resid.shape[1:]), dtype=weight.dtype, device=weight.device)
-        for slot, layer in enumerate(self.question.layers):
-            states[slot] = self.question.lens.normed(resid[slot].to(weight.device), layer, self.unembed)
-        states[-1] = self.unembed.norm(final)
+        for start in range(0, len(final), _NORMED_AT_ONCE):
+            at = slice(start, start + _NORMED_AT_ONCE)
+            for slot, layer in enumerate(self.question.layers):
+                state = resid[slot, at].to(weight.device)
+                states[slot, at] = self.question.lens.normed(state, layer, self.unembed)
+            states[-1, at] = self.unembed.norm(final[at])
         if self.question.n_layers in self.question.layers:
             slot = self.question.layers.index(self.question.n_layers)
             if torch.equal(states[slot], states[-1]):
