@@ -150,6 +150,8 @@ def test_a_truncated_jpeg_is_refused(run, llava, picture, tmp_path):
     [
         (["-p", ""], "prompt is empty"),
         (["-p", "   "], "prompt is empty"),
+        (["-p", "a\udcff"], "not valid UTF-8"),
+        (["-p", "a", "-t", "\udcff"], "not valid UTF-8"),
         (["-p", "cat " * 900], "takes at most 512"),
         (["-p", "<image> and <image> a"], "2"),
         (["-p", "a", "-k", "0"], "top"),

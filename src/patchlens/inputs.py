@@ -112,7 +112,7 @@ def open_picture(source: PictureLike, name: str | None = None) -> OpenedPicture:
         return OpenedPicture(name, image, _png(image), "image/png", notes)
     data = source if isinstance(source, bytes) else _read(source)
     name = name or ("image" if isinstance(source, bytes) else Path(source).name)
-    return _decoded(data, name)
+    return _decoded(data, name.encode("utf-8", "replace").decode())
 
 
 def _read(source: str | Path) -> bytes:

@@ -67,12 +67,19 @@ def find_target(tokenizer: PreTrainedTokenizerBase, word: str | int) -> Target:
     text = word.strip()
     if not text:
         raise TargetError("a target is empty: name a word, such as --target cat")
+    if not is_text(text):
+        raise TargetError(f"target {text!r} is not text: some of its bytes are not valid UTF-8")
     spaced, bare = (_content_ids(tokenizer, form) for form in (f" {text}", text))
     ids = bare if len(bare) < len(spaced) else spaced
     if not ids:
         raise TargetError(f"the tokenizer makes no token of target {word!r}")
     pieces = piece_table(tokenizer, ids)
     return Target(word, ids[0], tuple(pieces[i] for i in ids))
+
+
+def is_text(value: str) -> bool:
+    """Whether a string can be written as UTF-8; bytes of a command line that are not stay lone surrogates."""
+    return not any(0xD800 <= ord(character) <= 0xDFFF for character in value)
 
 
 def _content_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub import constants
+from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 from PIL import Image
 from transformers import LlavaProcessor, MllamaProcessor, PreTrainedConfig, PreTrainedModel
@@ -109,10 +109,30 @@ def test_what_the_hub_answers_is_said_in_one_line(kind, says, monkeypatch):
     def fail(*_, **__):
         raise OSError("wrapped\nwith more lines") from hub_error(kind, "inner")
 
-    monkeypatch.setattr(PreTrainedConfig, "get_config_dict", fail)
+    with monkeypatch.context() as patch:
+        patch.setattr(HfApi, "model_info", lambda *_, **__: None)
+        patch.setattr(PreTrainedConfig, "get_config_dict", fail)
+        with pytest.raises(ModelNotFoundError, match=says) as caught:
+            load_adapter("org/model")
+        assert "\n" not in str(caught.value)
+    monkeypatch.setattr(HfApi, "model_info", fail)
     with pytest.raises(ModelNotFoundError, match=says) as caught:
         load_adapter("org/model")
     assert "\n" not in str(caught.value)
+
+
+def test_a_cached_model_is_read_offline_without_asking_again(monkeypatch):
+    def offline(*_, **__):
+        raise ConnectionError("no route")
+
+    source = source_module.resolve("org/model", "main")
+    monkeypatch.setattr(HfApi, "model_info", offline)
+    with pytest.raises(ModelNotFoundError, match="cannot be reached"):
+        source_module.reach(source)
+    monkeypatch.setattr(source_module, "try_to_load_from_cache", lambda *_, **__: "config.json")
+    assert source_module.reach(source).options == {"local_files_only": True, "revision": "main"}
+    monkeypatch.setattr(HfApi, "model_info", lambda *_, **__: None)
+    assert source_module.reach(source).options == {"local_files_only": False, "revision": "main"}
 
 
 def test_a_folder_without_a_model_says_so(tmp_path):

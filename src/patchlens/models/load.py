@@ -29,7 +29,15 @@ from patchlens.models.llava import LlavaAdapter
 from patchlens.models.mllama import MllamaAdapter
 from patchlens.models.quiet import quiet_loading
 from patchlens.models.qwen_vl import QwenVLAdapter
-from patchlens.models.source import Source, chat_template, not_found, read_config, refuse_pickles, resolve
+from patchlens.models.source import (
+    Source,
+    chat_template,
+    not_found,
+    reach,
+    read_config,
+    refuse_pickles,
+    resolve,
+)
 from patchlens.models.text import TextAdapter
 
 FAMILIES: tuple[type[Adapter], ...] = (LlavaAdapter, MllamaAdapter, QwenVLAdapter)
@@ -76,8 +84,9 @@ def load_adapter(
         MissingExtraError: the device plan needs accelerate.
         SelectionError: the device is not there or too small.
     """
-    with quiet_loading():
-        source = resolve(str(name_or_path), revision)
+    source = resolve(str(name_or_path), revision)
+    with quiet_loading(keep_bars=not source.is_local):
+        source = reach(source)
         config = read_config(source)
         family = family_of(source.name, config, trust_remote_code=trust_remote_code)
         if not allow_pickle:

@@ -10,6 +10,7 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from patchlens.errors import PromptError
+from patchlens.tokens import is_text
 
 Piece = str | None  # a stretch of text, or None where a picture stands
 
@@ -20,6 +21,8 @@ def split_at_pictures(prompt: str, n_pictures: int, markers: Sequence[str]) -> l
     Raises:
         PromptError: nothing is asked, or the markers do not match the number of pictures.
     """
+    if not is_text(prompt):
+        raise PromptError("the prompt is not text: some of its bytes are not valid UTF-8")
     pattern = "|".join(re.escape(marker) for marker in sorted(markers, key=len, reverse=True))
     texts = re.split(pattern, prompt) if pattern else [prompt]
     if not "".join(texts).strip():

@@ -5,31 +5,42 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import HfApi, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from transformers import PreTrainedConfig
 
 from patchlens import demo
 from patchlens.errors import ModelNotFoundError, UnsupportedModelError
 
+UNREACHED = {
+    *("OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectionError", "ConnectError"),
+    *("ConnectTimeout", "ReadTimeout", "ProxyError"),
+}
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl")
 
 
 @dataclass(frozen=True)
 class Source:
-    """A resolved model: what to hand to transformers, and whether the network must stay out of it."""
+    """A resolved model: what to hand to transformers, and whether the network must stay out of it.
+
+    ``is_offline`` says that a hub model is taken from the cache, because the hub cannot be reached.
+    """
 
     name: str
     location: str
     is_local: bool
     revision: str | None = None
+    is_offline: bool = False
 
     @property
     def options(self) -> dict[str, Any]:
         """Keyword arguments for every ``from_pretrained``."""
-        return {"local_files_only": self.is_local} | ({} if self.is_local else {"revision": self.revision})
+        stay = {"local_files_only": self.is_local or self.is_offline}
+        return stay if self.is_local else stay | {"revision": self.revision}
 
 
 def resolve(name: str, revision: str | None) -> Source:
@@ -51,6 +62,28 @@ def resolve(name: str, revision: str | None) -> Source:
     if name.count("/") > 1 or name.startswith((".", "/", "~")) or folder.is_file() or not name.strip():
         raise ModelNotFoundError(f"there is no folder {name!r}{hint}")
     return Source(name, name, is_local=False, revision=revision)
+
+
+def reach(source: Source) -> Source:
+    """Ask the hub for the model once, so that being offline shows at once and not after many retries.
+
+    Raises:
+        ModelNotFoundError: the hub knows no such model, or cannot be reached and the cache has none.
+    """
+    if source.is_local:
+        return source
+    try:
+        HfApi().model_info(source.location, revision=source.revision, timeout=10)
+    except Exception as error:  # the client's HTTP library, and so its errors, differ between releases
+        if isinstance(error, (HfHubHTTPError, HFValidationError)) or not _is_cached(source):
+            raise not_found(source, error) from error
+        return replace(source, is_offline=True)
+    return source
+
+
+def _is_cached(source: Source) -> bool:
+    found = try_to_load_from_cache(source.location, "config.json", revision=source.revision)
+    return isinstance(found, str)
 
 
 def bundled_models() -> Mapping[str, Path]:
@@ -111,7 +144,7 @@ def not_found(source: Source, error: BaseException) -> ModelNotFoundError:
         )
     if "RevisionNotFoundError" in kinds:
         return ModelNotFoundError(f"{source.name} has no revision {source.revision!r}")
-    if kinds & {"OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectionError", "ConnectError"}:
+    if kinds & UNREACHED:
         return ModelNotFoundError(
             f"{source.name} is not on this machine and the hub cannot be reached (offline?)"
             f"{hint or _bundled(bundled)}"
