@@ -1,4 +1,4 @@
-"""The composed path on tiny random models of every family: a reading says what the model itself says."""
+"""The composed path on the bundled models and tiny random ones: a reading says what the model says."""
 
 import numpy as np
 import pytest
@@ -7,18 +7,20 @@ from PIL import Image
 
 from patchlens.errors import PatchlensError, SelectionError, TargetError
 from patchlens.lens import LogitLens
-from patchlens.run import Model, find_lens, select_positions
+from patchlens.run import Model, find_lens, load, select_positions
 from patchlens.store import open_reading
 from tiny import tiny_gpt2, tiny_llama, tiny_llava, tiny_mllama, tiny_qwen_vl
 
 BUILDERS = {
+    "demo": lambda: load("demo").adapter,
+    "demo-cross": lambda: load("demo-cross").adapter,
     "llava": tiny_llava,
     "mllama": tiny_mllama,
     "qwen": tiny_qwen_vl,
     "llama": tiny_llama,
     "gpt2": tiny_gpt2,
 }
-SEEING = ("llava", "mllama", "qwen")
+SEEING = ("demo", "demo-cross", "llava", "mllama", "qwen")
 
 
 def picture(width=70, height=50, seed=0):
