@@ -35,7 +35,8 @@ as in any language model.""",
 MllamaForConditionalGeneration, tiles of 70 px, cross-attention at blocks 2, 5 and 8. Trained from
 scratch: the vision model to name what covers each patch, starting from the tower of `demo`; the
 self-attention blocks on text alone, shared with `demo`; then the whole on pictures, the vision model
-frozen at first. Of twelve steps one shows pictures of a single tile and one text without a picture.""",
+frozen at first, and mostly on relations at last. Of twelve steps one shows pictures of a single tile
+and one text without a picture.""",
 }
 LENS = {
     "demo": """\
