@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from patchlens.bench.questions import ask
@@ -69,6 +70,14 @@ def test_shipped_files(loaded):
     assert all(row["questions"] >= 1000 for row in report["accuracy"].values())
     assert (folder / "REPORT.md").read_text(encoding="utf-8").startswith(f"# {name}")
     assert all(torch.isfinite(w).all() for w in model.parameters())
+
+
+def test_the_bundled_pictures_get_the_answers_listed_with_them(loaded):
+    name, model, processor = loaded
+    for picture in demo_pictures():
+        with Image.open(picture.file) as image:
+            given = answer(model, processor, image.convert("RGB"), picture.prompt)
+        assert given == picture.given[name]
 
 
 def test_a_picture_is_the_scene_it_was_drawn_from():
