@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from patchlens.bench.scenes import Kind, make_scene
+from patchlens.demo import bundled_models
+from train.evaluate import answers, load
 
 FOLDER = Path(__file__).parents[1] / "src/patchlens/demo/pictures"
 
@@ -101,11 +103,13 @@ PLANS = (
 
 
 def main() -> None:
-    """Write the pictures and pictures.json."""
+    """Write the pictures and pictures.json, with what each model answers."""
     FOLDER.mkdir(parents=True, exist_ok=True)
+    shown = [(make_scene(plan.seed, plan.kind), plan.prompt) for plan in PLANS]
+    given = {name: answers(load(folder), shown) for name, folder in bundled_models().items()}
     entries: list[dict[str, object]] = []
-    for plan in PLANS:
-        make_scene(plan.seed, plan.kind).image.save(FOLDER / plan.file, optimize=True)
+    for index, (plan, (scene, _)) in enumerate(zip(PLANS, shown, strict=True)):
+        scene.image.save(FOLDER / plan.file, optimize=True)
         entry: dict[str, object] = {
             "file": plan.file,
             "title": plan.title,
@@ -113,6 +117,7 @@ def main() -> None:
             "kind": plan.kind,
             "targets": list(plan.targets),
             "answer": plan.answer,
+            "given": {name: texts[index] for name, texts in given.items()},
         }
         entries.append(entry)
     text = json.dumps(entries, indent=1, ensure_ascii=False)

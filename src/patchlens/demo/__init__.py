@@ -15,7 +15,8 @@ class DemoPicture:
     """A bundled picture with a prompt worth asking of it.
 
     ``kind`` is the kind of its scene, from plain texture to collage; ``targets`` are words whose
-    course through the layers is worth watching; ``answer`` is the right answer.
+    course through the layers is worth watching; ``answer`` is the right answer and ``given`` what each
+    bundled model answers, right or wrong.
     """
 
     file: Path
@@ -24,6 +25,7 @@ class DemoPicture:
     kind: str
     targets: tuple[str, ...]
     answer: str
+    given: dict[str, str]
 
 
 def bundled_models() -> dict[str, Path]:
@@ -43,6 +45,7 @@ def demo_pictures() -> tuple[DemoPicture, ...]:
             entry["kind"],
             tuple(entry["targets"]),
             entry["answer"],
+            dict(entry["given"]),
         )
         for entry in entries
     )
