@@ -1,9 +1,10 @@
-"""Shared by all tests: array shapes checked at run time, nothing from a hub."""
+"""Shared by all tests: array shapes checked at run time, nothing from a hub, one thread for tiny models."""
 
 import os
 
 from jaxtyping import install_import_hook
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"
 CHECKED = ("unembed", "models", "inputs", "capture", "lens", "run")
 install_import_hook([f"patchlens.{name}" for name in CHECKED], "beartype.beartype")
