@@ -134,9 +134,9 @@ def check(case: Case, name: str, result: Result) -> float:
     return error
 
 
-def report(case: Case, repeats: int) -> str:
-    """Check, time and weigh all contenders; return a Markdown table."""
-    works = contenders(case)
+def report(case: Case, repeats: int, readers: str) -> str:
+    """Check, time and weigh the contenders; return a Markdown table."""
+    works = {name: work for name, work in contenders(case).items() if name == GEMM or readers in name}
     errors = {name: check(case, name, got) for name, work in works.items() if (got := work()) is not None}
     seconds = interleaved(works, repeats)
     rows = []
@@ -174,6 +174,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="rounds; ratios are medians over rounds")
     parser.add_argument("--threads", type=int, default=0, help="threads of torch, 0 for its default")
     parser.add_argument("--only", default="", help="sizes whose name contains this")
+    parser.add_argument("--readers", default="", help="readers whose name contains this; all by default")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), action="append", help="default: both")
     options = parser.parse_args()
     if options.threads:
@@ -185,7 +186,10 @@ def main() -> None:
     for size in QUICK_SIZES if options.quick else SIZES:
         for dtype in options.dtype or ("float32", "bfloat16"):
             if options.only in size[0]:
-                print(report(make_case(*size, dtype=getattr(torch, dtype)), options.repeats), flush=True)
+                print(
+                    report(make_case(*size, dtype=getattr(torch, dtype)), options.repeats, options.readers),
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":
