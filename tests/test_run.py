@@ -137,6 +137,13 @@ def test_what_cannot_be_read_is_a_typed_error():
             model.trace(images, prompt)
 
 
+def test_a_target_of_several_tokens_is_noted():
+    _, trace = traced("demo", max_new_tokens=0)
+    assert trace.read(targets=["cat"]).notes == trace.notes
+    note = trace.read(targets=["cat", "giraffe"]).notes[-1]
+    assert note.startswith("target 'giraffe' is 2 tokens (▁g iraffe): the first stands for it")
+
+
 def test_progress_is_told_to_the_end():
     told = []
     _, trace = traced("llama", progress=lambda *step: told.append(step))

@@ -26,7 +26,7 @@ from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
 from patchlens.models.generate import generate_greedy
 from patchlens.reading import Reading
-from patchlens.records import Answer, ModelInfo, Picture, Positions
+from patchlens.records import Answer, ModelInfo, Picture, Positions, Target
 from patchlens.tokens import find_target, piece_table
 from patchlens.validate import check
 
@@ -197,7 +197,7 @@ class Trace:
                 for picture, grid in zip(self.pictures, self.inputs.grids, strict=True)
             ),
             vision=self.inputs.vision_places,
-            notes=self.notes,
+            notes=(*self.notes, *(_stand_in(target) for target in found if not target.is_whole)),
             versions=_versions(),
             **columns,
         )
@@ -216,6 +216,14 @@ class Trace:
             step=np.where((step >= 0) & (step < max(1, len(self.answer.ids))), step, -1).astype(np.int32),
             generated=index >= inputs.n_prompt,
         )
+
+
+def _stand_in(target: Target) -> str:
+    pieces = " ".join(target.pieces)
+    return (
+        f"target {target.word!r} is {len(target.pieces)} tokens ({pieces}): the first stands for it, so its "
+        "score may belong to another word that starts alike"
+    )
 
 
 def _unlike_scenes(adapter: Adapter, inputs: Inputs) -> tuple[str, ...]:
