@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INSTALL := python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test lint types unit peers bench page clean
 
@@ -36,19 +36,18 @@ page: .venv/.test
 	$(PYTHON) -m venv .venv
 
 .venv/.run: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) torch==2.13.0
-	$(PIP) --editable .
+	$(BIN)/$(INSTALL) torch==2.13.0
+	$(BIN)/$(INSTALL) --editable .
 	touch $@
 
 .venv/.test: .venv/.run
-	$(PIP) --editable '.[test]'
+	$(BIN)/$(INSTALL) --editable '.[test]'
 	touch $@
 
 .venv-peers/.done: pyproject.toml constraints.txt peers/requirements.txt
 	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 \
-	  --requirement peers/requirements.txt --editable .
+	.venv-peers/bin/$(INSTALL) torch==2.13.0
+	.venv-peers/bin/$(INSTALL) torch==2.13.0 --requirement peers/requirements.txt --editable .
 	touch $@
 
 clean:
