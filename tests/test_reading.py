@@ -109,20 +109,29 @@ def test_emergence_is_the_first_layer_within_k():
 
 
 def test_frames_hold_the_same_numbers():
-    table = READING.to_pandas()
-    assert len(table) == READING.top_ids.size
+    reading = make_reading(k=3, steps=3)  # as many of nothing else, so that no axis passes for another
+    table = reading.to_pandas()
+    assert len(table) == reading.top_ids.size
     row = table[(table["layer"] == 3) & (table["position"] == ANSWER) & (table["rank"] == 1)].iloc[0]
-    candidate = READING.top(3)[1]
+    candidate = reading.top(3)[1]
     assert (row["token"], row["piece"], row["logprob"]) == (
         candidate.token,
         candidate.piece,
         np.float32(candidate.logprob),
     )
     assert row["kind"] == "text" and row["step"] == 0
-    dataset = READING.to_xarray()
-    assert dataset["entropy"].sel(layer=3, pos=ANSWER) == READING.entropy[3, ANSWER]
+    for name in ("token", "logprob"):
+        expected = {"token": reading.top_ids, "logprob": reading.top_logprobs}[name]
+        indexed = table.set_index(["layer", "position", "rank"])[name]
+        for at in np.ndindex(*expected.shape):
+            assert indexed[at] == expected[at]
+    patches = table[(table["layer"] == 0) & (table["rank"] == 0)]
+    np.testing.assert_array_equal(patches["row"], reading.positions.row)
+    np.testing.assert_array_equal(patches["entropy"], reading.entropy[0])
+    dataset = reading.to_xarray()
+    assert dataset["entropy"].sel(layer=3, pos=ANSWER) == reading.entropy[3, ANSWER]
     np.testing.assert_array_equal(
-        dataset["target_logprobs"].sel(target="cat"), READING.target_logprobs[..., 0]
+        dataset["target_logprobs"].sel(target="cat"), reading.target_logprobs[..., 0]
     )
 
 

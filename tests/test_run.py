@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from patchlens.bench.scenes import make_scene
 from patchlens.errors import PatchlensError, SelectionError, TargetError
 from patchlens.lens import LogitLens
 from patchlens.run import Model, find_lens, load, select_positions
@@ -135,6 +136,15 @@ def test_what_cannot_be_read_is_a_typed_error():
     for images, prompt in ((picture(), "a"), (None, "")):
         with pytest.raises(PatchlensError):
             model.trace(images, prompt)
+
+
+@pytest.mark.parametrize("name", ["demo", "demo-cross"])
+def test_a_bundled_model_says_when_a_picture_is_strange_to_it(name):
+    model = load(name)
+    for image, strange in ((picture(140, 140), True), (make_scene(77).image, False)):
+        notes = model.trace(image, "What is this?", max_new_tokens=0).notes
+        assert any("unlike the drawn scenes" in note for note in notes) == strange
+    assert not model.trace(prompt="What is this?", max_new_tokens=0).notes
 
 
 def test_a_target_of_several_tokens_is_noted():

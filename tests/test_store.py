@@ -117,6 +117,16 @@ def test_any_cut_or_flipped_byte_is_noticed(data, tmp_path_factory):
         open_reading(path)
 
 
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.6, 0.99])
+def test_a_flipped_bit_of_a_number_is_noticed(share, tmp_path):
+    data = bytearray(GOLDEN.read_bytes())
+    start = 8 + int.from_bytes(data[:8], "little")
+    data[start + int(share * (len(data) - start))] ^= 1
+    (tmp_path / "a.safetensors").write_bytes(data)
+    with pytest.raises(FormatError, match="arrays do not match"):
+        open_reading(tmp_path / "a.safetensors")
+
+
 def test_a_manifest_without_a_field_is_refused(tmp_path):
     manifest = manifest_of(GOLDEN)
     for field in manifest:
