@@ -143,7 +143,9 @@ def test_a_bundled_model_says_when_a_picture_is_strange_to_it(name):
     model = load(name)
     for image, strange in ((picture(140, 140), True), (make_scene(77).image, False)):
         notes = model.trace(image, "What is this?", max_new_tokens=0).notes
+        part = model.trace(image, "What is this?", max_new_tokens=0, layers=[1], positions=[-1, 0]).notes
         assert any("unlike the drawn scenes" in note for note in notes) == strange
+        assert part == notes
     assert not model.trace(prompt="What is this?", max_new_tokens=0).notes
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +15,8 @@ from patchlens.errors import OutputError, PatchlensError, SelectionError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from patchlens.run import Progress
+
 app = typer.Typer(
     name="patchlens",
     help="See what a vision-language model is about to say, at every layer and every image patch.",
@@ -24,7 +26,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Progress = Callable[[str, int, int], None]
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="demo, demo-cross, a folder, or a hub model id.")
 ]

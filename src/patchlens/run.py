@@ -121,7 +121,7 @@ class Model:
         notes = (
             *(note for picture in pictures for note in picture.notes),
             *inputs.notes,
-            *_unlike_scenes(self.adapter, inputs),
+            *_unlike_scenes(self.adapter, inputs, captured),
         )
         return Trace(self.adapter, inputs, captured, tuple(pictures), Answer(text, tuple(answer)), notes)
 
@@ -226,21 +226,20 @@ def _stand_in(target: Target) -> str:
     )
 
 
-def _unlike_scenes(adapter: Adapter, inputs: Inputs) -> tuple[str, ...]:
+def _unlike_scenes(adapter: Adapter, inputs: Inputs, captured: Captured) -> tuple[str, ...]:
     """A warning if a bundled model is shown what it was never trained on."""
     folder = bundled_models().get(adapter.name)
     if folder is None or not inputs.grids:
         return ()
     if inputs.vision_places is not None:
-        patches = np.flatnonzero(inputs.vision_places.kind == PositionKind.PATCH)
-        seen = capture(adapter, inputs, layers=[0]).vision
-        assert seen is not None
-        states = seen.float().cpu().numpy()[patches]
+        places, states = inputs.vision_places, captured.vision
     else:
-        patches = np.flatnonzero(inputs.places.kind == PositionKind.PATCH)
-        states = capture(adapter, inputs, layers=[0], positions=patches.tolist()).resid[0]
-        states = states.float().cpu().numpy()
-    if not SceneDomain.load(folder).unlike(states):
+        is_whole = captured.layers[0] == 0 and captured.positions == tuple(range(len(inputs)))
+        seen = captured if is_whole else capture(adapter, inputs, layers=[0])
+        places, states = inputs.places, seen.resid[0]
+    assert states is not None
+    patches = np.flatnonzero(places.kind == PositionKind.PATCH)
+    if not SceneDomain.load(folder).unlike(states.float().cpu().numpy()[patches]):
         return ()
     return (
         f"this picture is unlike the drawn scenes that {adapter.name} was trained on, and it knows only "

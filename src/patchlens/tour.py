@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,11 +11,9 @@ import torch
 from patchlens.demo import DemoPicture, bundled_models, demo_pictures
 from patchlens.errors import OutputError
 from patchlens.reading import Reading
-from patchlens.run import Model, load
+from patchlens.run import Model, Progress, load
 from patchlens.views.html import write_page
 from patchlens.views.index import Entry, write_index
-
-Progress = Callable[[str, int, int], None]
 
 
 def make_tour(out: Path, progress: Progress) -> Path:
