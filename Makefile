@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint types unit peers bench page clean
+.PHONY: demo test lint types unit browser peers bench page clean
 
 demo: .venv/.run
 	$(BIN)/patchlens demo --out patchlens-demo
@@ -17,8 +17,12 @@ lint: .venv/.test
 types: .venv/.test
 	$(BIN)/pyright
 
-unit: .venv/.test
+unit: .venv/.test browser
 	$(BIN)/python -m pytest
+
+# The page is tested in the Chrome or Chromium of this machine; where there is none, Debian's is installed.
+browser: .venv/.test
+	$(BIN)/python tests/browser/find.py
 
 # Other implementations of the same reading, in an environment of their own under the same torch.
 peers: .venv-peers/.done

@@ -1,0 +1,63 @@
+"""What a page does that it must never do: load, send, ask, complain or break its own policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Page, Route, WebSocketRoute
+
+Kind = Literal["request", "dialog", "console", "error", "policy"]
+REPORT_VIOLATIONS = """
+addEventListener("securitypolicyviolation", (event) =>
+  reportViolation(`${event.effectiveDirective} ${event.blockedURI}`))
+"""
+
+
+@dataclass
+class Watch:
+    """Everything that happened in the pages of some contexts and was not expected, in order."""
+
+    allowed: set[str] = field(default_factory=set)
+    seen: list[tuple[Kind, str]] = field(default_factory=list)
+
+    def over(self, context: BrowserContext) -> None:
+        """Watch a context; of files, it may open just those in ``allowed``."""
+        context.expose_binding("reportViolation", lambda _, text: self.seen.append(("policy", text)))
+        context.add_init_script(REPORT_VIOLATIONS)
+        context.route("**/*", self._request)
+        context.route_web_socket("**/*", self._socket)
+        context.on("dialog", self._dialog)
+        context.on("console", self._console)
+        context.on("weberror", lambda error: self.seen.append(("error", str(error.error))))
+
+    def taken(self, kind: Kind) -> list[str]:
+        """What happened of one kind; a test that takes it says that it expected it."""
+        texts = [text for other, text in self.seen if other == kind]
+        self.seen = [(other, text) for other, text in self.seen if other != kind]
+        return texts
+
+    def _request(self, route: Route) -> None:
+        url = route.request.url
+        if url.split("#")[0] in self.allowed or url.startswith("blob:"):
+            route.continue_()
+        else:
+            self.seen.append(("request", url))
+            route.abort()
+
+    def _socket(self, route: WebSocketRoute) -> None:
+        self.seen.append(("request", route.url))
+        route.close()
+
+    def _dialog(self, dialog: Dialog) -> None:
+        self.seen.append(("dialog", dialog.message))
+        dialog.dismiss()
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.seen.append(("console", message.text))
+
+
+def settle(page: Page) -> None:
+    """Wait until what the page has started so far has been reported."""
+    page.evaluate("() => new Promise((done) => setTimeout(done))")
