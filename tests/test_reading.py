@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from patchlens.errors import MissingExtraError, SelectionError, TargetError
+from patchlens.records import Answer
 from readings import WORDS, make_reading
 
 READING = make_reading(rows=3, cols=4, k=5, steps=3, targets=("cat", "giraffe"))
@@ -106,6 +107,33 @@ def test_emergence_is_the_first_layer_within_k():
     held = make_reading(k=5, targets=())
     with pytest.raises(SelectionError, match="tells ranks 1 to 5"):
         held.emergence(int(held.top_ids[0, 0, 0]), k=6)
+
+
+def test_the_final_token_is_the_answers_where_there_is_one_and_else_the_last_layers():
+    assert READING.final_token() == READING.answer.ids[0]
+    assert READING.final_token(-1) == READING.answer.ids[2]
+    assert READING.final_token(2) == READING.top_ids[-1, 2, 0]
+    unanswered = dataclasses.replace(READING, answer=Answer("", ()))
+    assert unanswered.final_token() == READING.top_ids[-1, ANSWER, 0]
+    with pytest.raises(SelectionError):
+        READING.final_token(99)
+
+
+def test_a_word_leads_from_the_layer_after_the_last_at_which_another_was_first():
+    made = make_reading(n_layers=8, layers=(0, 2, 4, 6, 8))
+
+    def firsts(*tokens):
+        top = made.top_ids.copy()
+        top[:, made.position_row(), 0] = tokens
+        return dataclasses.replace(made, top_ids=top)
+
+    assert firsts(7, 7, 7, 7, 7).leads_from(7) == 0
+    assert firsts(7, 18, 18, 7, 7).leads_from(7) == 6
+    assert firsts(18, 7, 18, 8, 9).leads_from("cat") == 6
+    assert firsts(18, 7, 18, 8, 7).leads_from(7) == 8
+    assert firsts(7, 7, 7, 7, 18).leads_from("cat") is None
+    with pytest.raises(TargetError):
+        made.leads_from("zebra")
 
 
 def test_frames_hold_the_same_numbers():

@@ -6,7 +6,7 @@ None or a typed error, never a made-up number.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens.errors import SelectionError, TargetError
+from patchlens.concept import Concept, Lexicon
+from patchlens.errors import SelectionError
 from patchlens.grid import Places
 from patchlens.records import (
-    WORD_START,
     Answer,
     Candidate,
     Channel,
@@ -31,8 +31,6 @@ from patchlens.records import (
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
-
-Concept = int | str | Sequence[int | str]
 
 
 @dataclass(frozen=True)
@@ -76,6 +74,12 @@ class Reading:
             f"Reading({self.model.name}, lens={self.lens}, {pictures}, prompt={self.prompt!r}, "
             f"answer={self.answer.text!r}, {n_layers} layers x {n_positions} positions x top-{k})"
         )
+
+    def _repr_html_(self) -> str:
+        """The page in a frame: what a notebook shows, and keeps without a kernel."""
+        from patchlens.views.html import frame
+
+        return frame(self)
 
     # -- addressing ----------------------------------------------------------------------------------
 
@@ -146,11 +150,8 @@ class Reading:
     # -- tokens --------------------------------------------------------------------------------------
 
     @cached_property
-    def _by_word(self) -> dict[str, list[int]]:
-        words: dict[str, list[int]] = {}
-        for token, piece in self.pieces.items():
-            words.setdefault(_fold(piece), []).append(token)
-        return words
+    def _lexicon(self) -> Lexicon:
+        return Lexicon(self.pieces, self.targets, self.top_ids.shape[2])
 
     def tokens(self, concept: Concept) -> tuple[int, ...]:
         """Ids meant by a concept: an id, a word (any case, with or without leading space), or several.
@@ -160,26 +161,7 @@ class Reading:
         Raises:
             TargetError: a word or id does not occur in this reading.
         """
-        if isinstance(concept, (int, str)):
-            return self._tokens_of(concept)
-        found = dict.fromkeys(token for part in concept for token in self._tokens_of(part))
-        if not found:
-            raise TargetError("the concept is empty: give at least one word or token id")
-        return tuple(found)
-
-    def _tokens_of(self, word: int | str) -> tuple[int, ...]:
-        if isinstance(word, (int, np.integer)):
-            if int(word) not in self.pieces:
-                raise TargetError(f"token {word} does not occur in this reading")
-            return (int(word),)
-        ids = list(self._by_word.get(_fold(word), ()))
-        ids += [t.token for t in self.targets if _fold(t.word) == _fold(word) and t.token not in ids]
-        if not ids:
-            raise TargetError(
-                f"{word!r} is in no top-{self.top_ids.shape[2]} of this reading and was not a target; "
-                "read again with it as a target"
-            )
-        return tuple(ids)
+        return self._lexicon.tokens(concept)
 
     # -- questions -----------------------------------------------------------------------------------
 
@@ -277,6 +259,28 @@ class Reading:
         rows = np.flatnonzero(ranks < k)
         return int(self.layers[rows[0]]) if rows.size else None
 
+    def final_token(self, position: int | str = "answer") -> int:
+        """Token a position ends up with: the answer's where it predicts one, else the best of the last layer.
+
+        Raises:
+            SelectionError: the reading does not hold that position.
+        """
+        row = self.position_row(position)
+        step = int(self.positions.step[row])
+        return self.answer.ids[step] if 0 <= step < len(self.answer.ids) else int(self.top_ids[-1, row, 0])
+
+    def leads_from(self, concept: Concept, position: int | str = "answer") -> int | None:
+        """First layer from which a concept is first at a position to the end; None if it is not at the end.
+
+        Raises:
+            TargetError: a word or id does not occur in this reading.
+            SelectionError: the reading does not hold that position.
+        """
+        first = np.isin(self.top_ids[:, self.position_row(position), 0], self.tokens(concept))
+        behind = np.flatnonzero(~first)
+        row = int(behind[-1]) + 1 if behind.size else 0
+        return int(self.layers[row]) if row < len(self.layers) else None
+
     # -- other shapes --------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> Path:
@@ -300,10 +304,6 @@ class Reading:
         from patchlens.frames import to_xarray
 
         return to_xarray(self)
-
-
-def _fold(piece: str) -> str:
-    return piece.replace(WORD_START, " ").strip().casefold()
 
 
 def _span(numbers: Iterable[int]) -> str:

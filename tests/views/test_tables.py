@@ -13,7 +13,7 @@ from rich.text import Text
 
 from patchlens.errors import SelectionError
 from patchlens.reading import Reading
-from patchlens.views.places import final_token, leads_from, place_name
+from patchlens.views.places import place_name
 from patchlens.views.summary import to_json
 from patchlens.views.tables import print_identity, print_models, print_reading
 from readings import HOSTILE, WORDS, make_reading
@@ -79,17 +79,7 @@ def test_a_step_or_a_position_can_be_chosen() -> None:
         printed(reading, step=7)
 
 
-def test_the_final_word_is_the_answers_and_its_lead_is_unbroken() -> None:
-    reading = make_reading(steps=2)
-    column = reading.step_row(0)
-    assert final_token(reading, column) == reading.answer.ids[0]
-    lead = leads_from(reading, reading.answer.ids[0], column)
-    assert lead is not None
-    assert (reading.top_ids[lead:, column, 0] == reading.answer.ids[0]).all()
-    assert lead == 0 or reading.top_ids[lead - 1, column, 0] != reading.answer.ids[0]
-    other = next(i for i in range(len(WORDS)) if i != reading.top_ids[-1, column, 0])
-    assert leads_from(reading, other, column) is None
-    assert final_token(reading, 2) == reading.top_ids[-1, 2, 0]
+def test_a_patch_of_one_of_several_pictures_is_named_with_it() -> None:
     assert place_name(make_reading(pictures=2), 15) == "patch picture 1, row 0, column 1"
 
 

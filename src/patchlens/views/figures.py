@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from patchlens.axes import PositionKind
-from patchlens.reading import Concept, Reading
+from patchlens.concept import Concept
+from patchlens.reading import Reading
 from patchlens.views import fonts
-from patchlens.views.places import final_token, leads_from, place_name
+from patchlens.views.places import place_name
 
 LINES: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARK: Final = "#B3440A"
@@ -68,7 +69,8 @@ def topk(reading: Reading, column: int) -> Figure:
     axes = figure.add_subplot()
     probs = np.exp(reading.top_logprobs[:, column])
     mesh = axes.pcolormesh(probs, cmap="Blues", norm=PowerNorm(0.5, 0, 1), edgecolors="white", linewidth=0.8)
-    final = final_token(reading, column)
+    position = int(reading.positions.index[column])
+    final = reading.final_token(position)
     for row in range(n_layers):
         for rank in range(k):
             token = int(reading.top_ids[row, column, rank])
@@ -86,7 +88,7 @@ def topk(reading: Reading, column: int) -> Figure:
     axes.set_xlabel("rank")
     axes.set_ylabel("layer")
     axes.spines[:].set_visible(False)
-    _title(figure, reading, f"{place_name(reading, column)}: {_story(reading, column, final)}")
+    _title(figure, reading, f"{place_name(reading, column)}: {_story(reading, position, final)}")
     bar = figure.colorbar(mesh, ax=axes, shrink=0.5, aspect=18, pad=0.02, ticks=[0, 0.01, 0.1, 0.3, 0.6, 1])
     bar.ax.yaxis.set_major_formatter(FuncFormatter(_share))
     bar.outline.set_visible(False)
@@ -190,7 +192,7 @@ def _lines(reading: Reading, column: int, concept: Concept | None) -> Iterator[t
             name = target.word if target.is_whole else f"{target.word} ({target.pieces[0]}…)"
             yield fonts.text(name, 24), target.token
     else:
-        final = final_token(reading, column)
+        final = reading.final_token(int(reading.positions.index[column]))
         yield fonts.word(reading.pieces[final], 24), final
 
 
@@ -264,10 +266,10 @@ def _layer_tick(reading: Reading, row: int) -> str:
     return "0 (emb.)" if layer == 0 else str(layer)
 
 
-def _story(reading: Reading, column: int, final: int) -> str:
-    lead = leads_from(reading, final, column)
+def _story(reading: Reading, position: int, final: int) -> str:
+    lead = reading.leads_from(final, position)
     word = fonts.word(reading.pieces[final], 24)
-    return f"{word} is first from layer {reading.layers[lead]} on" if lead is not None else word
+    return word if lead is None else f"{word} is first from layer {lead} on"
 
 
 def _title(figure: Figure, reading: Reading, what: str) -> None:

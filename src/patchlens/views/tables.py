@@ -17,7 +17,7 @@ from rich.text import Text
 from patchlens.axes import layer_name
 from patchlens.reading import Reading
 from patchlens.records import Candidate
-from patchlens.views.places import final_token, leads_from, place_name
+from patchlens.views.places import place_name
 from patchlens.views.words import percent, target_name, visible, visible_text
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def heading(reading: Reading) -> Text:
 
 def story(reading: Reading, column: int) -> Text:
     """Which position the table is of, and when its final word appears."""
-    final = final_token(reading, column)
+    position = int(reading.positions.index[column])
+    final = reading.final_token(position)
     rows = np.flatnonzero((reading.top_ids[:, column] == final).any(-1))
     line = Text("at      ", style="dim").append(place_name(reading, column), style="not dim")
     line.append(" · ").append(visible(reading.pieces[final]), style=f"not dim {FINAL}")
@@ -77,9 +78,11 @@ def story(reading: Reading, column: int) -> Text:
     if rows.size == 0:
         return line.append(f" is in no layer's top {k}")
     line.append(f" enters the top {k} at layer {_layer(reading, int(rows[0]))}")
-    lead = leads_from(reading, final, column)
+    lead = reading.leads_from(final, position)
     return line.append(
-        ", not first at the end" if lead is None else f", first from layer {_layer(reading, lead)} on"
+        ", not first at the end"
+        if lead is None
+        else f", first from layer {layer_name(lead, reading.model.n_layers)} on"
     )
 
 
@@ -96,8 +99,8 @@ def layer_table(reading: Reading, column: int, *, ranks: int | None = None, cell
         table.add_column(_cut(target_name(target), cell), no_wrap=True)
     for rank in range(shown):
         table.add_column(str(rank + 1), no_wrap=True, min_width=min(cell, CELL))
-    final = final_token(reading, column)
     position = int(reading.positions.index[column])
+    final = reading.final_token(position)
     for row, layer in enumerate(reading.layers.tolist()):
         table.add_row(
             _layer(reading, row),
