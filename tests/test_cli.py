@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from patchlens import cli, open_reading
-from patchlens.errors import SelectionError
+from patchlens.views.html import page
 from readings import make_reading
 from tiny import save, tiny_gpt2, tiny_llava
 
@@ -105,6 +105,55 @@ def test_charts_are_written_by_suffix(run, tmp_path):
             code, _, err = run("chart", path, "--kind", kind, "-o", out, "--concept", "cat")
             assert code == 0, err
             assert out.read_bytes().startswith(magic)
+
+
+def test_view_writes_a_page_beside_the_reading_and_says_where(run, tmp_path):
+    one = make_reading().save(tmp_path / "one.safetensors")
+    other = make_reading(n_layers=7, cross=True, name="other").save(tmp_path / "other.safetensors")
+    code, printed, err = run("view", one)
+    assert (code, printed) == (0, f"{tmp_path / 'one.html'}\n"), err
+    assert (tmp_path / "one.html").read_text("utf-8") == page(open_reading(one))
+    code, printed, err = run("view", one, other)
+    assert (code, printed) == (0, f"{tmp_path / 'one-vs-other.html'}\n"), err
+    both = page(open_reading(one), open_reading(other))
+    assert (tmp_path / "one-vs-other.html").read_text("utf-8") == both
+    code, printed, err = run("view", one, other, "-o", tmp_path / "mine.html")
+    assert (code, printed) == (0, f"{tmp_path / 'mine.html'}\n"), err
+    assert (tmp_path / "mine.html").read_text("utf-8") == both
+
+
+def test_view_opens_the_page_or_says_that_it_cannot(run, tmp_path, monkeypatch):
+    reading = make_reading().save(tmp_path / "a b.safetensors")
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
+    assert run("view", reading)[0] == 0 and opened == []
+    assert run("view", reading, "--open")[0] == 0
+    assert opened == [(tmp_path / "a b.html").as_uri()]
+    monkeypatch.setattr("webbrowser.open", lambda _: False)
+    code, printed, err = run("view", reading, "--open")
+    assert (code, printed) == (2, f"{tmp_path / 'a b.html'}\n")
+    assert "no browser" in one_line(err)
+
+
+def test_what_cannot_be_viewed_is_one_line_and_leaves_nothing(run, tmp_path):
+    reading = make_reading().save(tmp_path / "a.safetensors")
+    (tmp_path / "noise.png").write_bytes(b"no reading")
+    before = sorted(tmp_path.iterdir())
+    for arguments, words in (
+        ([tmp_path / "none.safetensors"], "no such file"),
+        ([reading, tmp_path / "none.safetensors"], "no such file"),
+        ([tmp_path / "noise.png"], "noise.png: not a readable safetensors file"),
+        (["."], "not a readable safetensors file"),
+        ([tmp_path], "not a readable safetensors file"),
+        ([reading] * 3, "one reading or two, not 3"),
+        ([reading, "-o", tmp_path / "a.htm"], "ends in .html"),
+        ([reading, "-o", tmp_path / "nowhere" / "a.html"], "there is no folder"),
+        ([tmp_path / "nowhere" / "a.safetensors"], "nowhere"),
+    ):
+        code, printed, err = run("view", *arguments)
+        assert (code, printed) == (2, ""), arguments
+        assert words in one_line(err)
+        assert sorted(tmp_path.iterdir()) == before
 
 
 def test_models_are_listed_and_checked(run, gpt2):
@@ -225,13 +274,6 @@ def test_a_full_disk_is_one_line(run, llava, picture, tmp_path, monkeypatch):
     code, _, err = run("read", picture, "-p", "a", "-m", llava, "-o", tmp_path / "a.safetensors")
     assert code == 2 and "No space left" in one_line(err)
     assert sorted(tmp_path.iterdir()) == before
-
-
-def test_numbers_and_ranges():
-    assert cli.parse_numbers("0,4-6,-1, 4") == [0, 4, 5, 6, -1]
-    for wrong in ("", "a", "1,,2", "3-", "--1", "1.5"):
-        with pytest.raises(SelectionError):
-            cli.parse_numbers(wrong)
 
 
 def test_help_waits_for_nothing_heavy():

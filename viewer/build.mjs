@@ -1,4 +1,4 @@
-// Builds the page's script, styles and templates into the folder given: node build.mjs ../src/patchlens/views/assets
+// Builds the scripts, styles and templates into the folder given: node build.mjs ../src/patchlens/views/assets
 import { build } from "esbuild";
 import { copyFile, mkdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
@@ -6,23 +6,44 @@ import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const target = resolve(process.argv[2] ?? join(here, "../src/patchlens/views/assets"));
-await mkdir(target, { recursive: true });
+const common = {
+  bundle: true,
+  minify: true,
+  charset: "ascii",
+  target: ["es2022"],
+  legalComments: "none",
+  logLevel: "warning",
+};
 
+/** In the widget a style sheet is text, built as the page's is, for its shadow root. */
+const styleAsText = {
+  name: "style as text",
+  setup({ onLoad }) {
+    onLoad({ filter: /\.css$/ }, async ({ path }) => {
+      const { outputFiles } = await build({ ...common, entryPoints: [path], write: false });
+      return { contents: outputFiles[0].text, loader: "text" };
+    });
+  },
+};
+
+await mkdir(target, { recursive: true });
 await build({
+  ...common,
   entryPoints: [
     { in: join(here, "src/main.ts"), out: "viewer" },
     { in: join(here, "src/viewer.css"), out: "viewer" },
     { in: join(here, "src/index.css"), out: "index" },
   ],
   outdir: target,
-  bundle: true,
-  minify: true,
-  charset: "ascii",
   format: "iife",
-  target: ["es2022"],
-  legalComments: "none",
-  logLevel: "warning",
 });
-for (const name of ["page.html", "index.html", "index-entry.html"]) {
+await build({
+  ...common,
+  entryPoints: [join(here, "src/widget.ts")],
+  outdir: target,
+  format: "esm",
+  plugins: [styleAsText],
+});
+for (const name of ["page.html", "reading-block.html", "frame.html", "index.html", "index-entry.html"]) {
   await copyFile(join(here, "static", name), join(target, name));
 }

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from patchlens.run import load as load
     from patchlens.store import open_reading as open_reading
     from patchlens.views.html import write_page as write_page
+    from patchlens.views.notebook import widget as widget
 
 __version__ = "0.1.0"
 
@@ -34,6 +35,7 @@ _HOMES = {
     "Reading": ("patchlens.reading", "Reading"),
     "open_reading": ("patchlens.store", "open_reading"),
     "write_page": ("patchlens.views.html", "write_page"),
+    "widget": ("patchlens.views.notebook", "widget"),
 }
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchlens.errors import OutputError, PatchlensError, SelectionError
+from patchlens.selection import parse_numbers, parse_position, parse_positions
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -97,7 +98,7 @@ def read(
     _check_writable(out, ".safetensors")
     _check_writable(html, ".html")
     chosen_layers = None if layers is None else parse_numbers(layers)
-    chosen_positions = _parse_positions(positions)
+    chosen_positions = parse_positions(positions)
     with _progress() as tell:
         tell("loading the model", 0, 1)
         from patchlens.run import find_lens, load
@@ -143,7 +144,34 @@ def show(reading: ReadingArgument, position: PositionOption = "answer", step: St
     from patchlens.views.tables import print_reading
 
     opened = open_reading(reading)
-    print_reading(opened, _console(), position=_parse_position(position), step=step)
+    print_reading(opened, _console(), position=parse_position(position), step=step)
+
+
+@app.command()
+def view(
+    readings: Annotated[
+        list[Path],
+        typer.Argument(help="One reading, or two to compare, as written by --out.", metavar="READING"),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="HTML file; NAME.html beside NAME.safetensors if left out."),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
+) -> None:
+    """Write a page of a reading, or of two side by side, that opens offline in any browser."""
+    from patchlens.store import open_reading
+    from patchlens.views.html import write_page
+
+    if len(readings) > 2:
+        raise SelectionError(f"a page shows one reading or two, not {len(readings)}")
+    opened = [open_reading(path) for path in readings]
+    page = out or readings[0].parent / f"{'-vs-'.join(path.stem for path in readings)}.html"
+    _check_writable(page, ".html")
+    write_page(opened[0], page, beside=opened[1] if len(opened) > 1 else None)
+    typer.echo(f"{page}")
+    if open_:
+        _open_in_browser(page)
 
 
 @app.command()
@@ -171,7 +199,7 @@ def chart(
         opened,
         kind,
         out,
-        position=_parse_position(position),
+        position=parse_position(position),
         step=step,
         layer=layer,
         concept=concept or None,
@@ -209,34 +237,6 @@ def models(
     print_identity(loaded.adapter.name, report, _console())
 
 
-def parse_numbers(text: str) -> list[int]:
-    """Read ``0,4-8,-1``: numbers and inclusive ranges, negative numbers counting from the end.
-
-    Raises:
-        SelectionError: naming the part that is neither.
-    """
-    import re
-
-    numbers: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(-?\d+)(?:-(\d+))?\s*", part)
-        if match is None:
-            raise SelectionError(f"{part.strip()!r} is neither a number nor a range such as 4-8")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            raise SelectionError(f"the range {part.strip()!r} runs backwards")
-        numbers += range(first, last + 1)
-    return list(dict.fromkeys(numbers))
-
-
-def _parse_positions(text: str | None) -> str | list[int] | None:
-    return text if text is None or text.isalpha() else parse_numbers(text)
-
-
-def _parse_position(text: str) -> int | str:
-    return int(text) if text.lstrip("-").isdecimal() else text
-
-
 def _check_writable(path: Path | None, suffix: str) -> None:
     """Say what is wrong with an output path before the model runs, not after."""
     if path is None:
@@ -245,6 +245,13 @@ def _check_writable(path: Path | None, suffix: str) -> None:
         raise OutputError(f"cannot write {path}: expected a name that ends in {suffix}")
     if not path.parent.is_dir():
         raise OutputError(f"cannot write {path}: there is no folder {path.parent}")
+
+
+def _open_in_browser(page: Path) -> None:
+    import webbrowser
+
+    if not webbrowser.open(page.resolve().as_uri()):
+        raise OutputError(f"found no browser to open {page} in; open it by hand")
 
 
 def _console() -> Console:

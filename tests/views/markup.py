@@ -8,20 +8,24 @@ from html.parser import HTMLParser
 
 
 class Outline(HTMLParser):
-    """Every tag with its attributes, and the text of script, style and title blocks."""
+    """Every tag with its attributes, the text of script, style and title blocks, and the readings packed."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.blocks: dict[str, str] = {}
+        self.readings: list[str] = []
         self._open = ""
         self.feed(text)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        self._open = dict(attrs).get("id") or tag
+        is_reading = tag == "script" and dict(attrs).get("class") == "reading"
+        self._open = "reading" if is_reading else dict(attrs).get("id") or tag
         self.blocks.setdefault(self._open, "")
+        if is_reading:
+            self.readings.append("")
 
     def handle_endtag(self, tag: str) -> None:
         self._open = ""
@@ -29,6 +33,8 @@ class Outline(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._open:
             self.blocks[self._open] += data
+        if self._open == "reading":
+            self.readings[-1] += data
 
 
 def policy(outline: Outline) -> dict[str, list[str]]:

@@ -1,17 +1,19 @@
-/** Entry of the self-contained page: unpack the block in the page and show it. */
+/** Entry of the self-contained page: unpack the readings that it holds and show them. */
 
 import { unpack } from "./decode";
 import { show } from "./page";
 import { Reading } from "./reading";
 
-async function start(): Promise<void> {
-  const block = document.getElementById("reading");
-  const root = document.getElementById("patchlens");
-  if (!block || !root) throw new Error("the page lacks its reading");
-  show(new Reading(await unpack(block.textContent)), root);
+async function start(root: HTMLElement): Promise<void> {
+  const blocks = [...document.querySelectorAll("script.reading")];
+  const readings = await Promise.all(blocks.map(async (block) => new Reading(await unpack(block.textContent))));
+  // A page inside a frame of a notebook has no address of its own.
+  show(readings, root, { keys: document, address: location.protocol !== "about:" });
+  performance.mark("patchlens:ready");
 }
 
-start().catch((error: unknown) => {
-  const root = document.getElementById("patchlens") ?? document.body;
-  root.textContent = `This page could not be shown: ${error instanceof Error ? error.message : String(error)}. A browser of 2023 or later is needed.`;
+const root = document.getElementById("patchlens") ?? document.body;
+start(root).catch((error: unknown) => {
+  const reason = error instanceof Error ? error.message : String(error);
+  root.textContent = `This page could not be shown: ${reason}. A browser of 2023 or later is needed.`;
 });

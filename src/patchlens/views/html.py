@@ -1,4 +1,4 @@
-"""The page of a reading: one HTML file that opens offline and can load or send nothing."""
+"""The page of one or two readings: one HTML file that opens offline and can load or send nothing."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import base64
 import hashlib
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Final
 
 from patchlens.files import write_atomically
 from patchlens.reading import Reading
@@ -17,31 +18,58 @@ from patchlens.views.payload import pack
 from patchlens.views.words import visible_text
 
 SLOT = re.compile(r"\{\{(\w+)\}\}")
+TITLE_PART: Final = 60
 
 
-def page(reading: Reading) -> str:
-    """The whole page as text; its policy allows just its own script and style, by hash."""
+def page(reading: Reading, beside: Reading | None = None) -> str:
+    """The whole page as text; its policy allows just its own script and style, by hash.
+
+    Args:
+        reading: what to show.
+        beside: any other reading, of whatever model, lens or picture, to compare it with.
+    """
+    shown = [reading] if beside is None else [reading, beside]
     script, style = asset("viewer.js"), asset("viewer.css")
     return fill(
         asset("page.html"),
         {
-            "title": escape(f"{reading.prompt} · {reading.model.name} · patchlens"),
+            "title": escape(title(shown)),
             "script_hash": source_hash(script),
             "style_hash": source_hash(style),
             "script": script,
             "style": style,
-            "payload": pack(reading),
+            "readings": "\n".join(fill(asset("reading-block.html"), {"payload": pack(r)}) for r in shown),
         },
     )
 
 
-def write_page(reading: Reading, path: str | Path) -> Path:
-    """Write the page, whole or not at all.
+def write_page(reading: Reading, path: str | Path, *, beside: Reading | None = None) -> Path:
+    """Write the page of a reading, or of two side by side, whole or not at all.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    return write_atomically(path, page(reading))
+    return write_atomically(path, page(reading, beside))
+
+
+def frame(reading: Reading) -> str:
+    """The page inside a frame that other HTML can hold: its scripts run, but see nothing outside it."""
+    return fill(
+        asset("frame.html"),
+        {"title": escape(title([reading])), "page": html.escape(page(reading), quote=True)},
+    )
+
+
+def title(readings: Sequence[Reading]) -> str:
+    """Prompts, then models, each said once and none too long for the title of a window."""
+    prompts = dict.fromkeys(reading.prompt for reading in readings)
+    models = dict.fromkeys(reading.model.name for reading in readings)
+    return " · ".join([" | ".join(map(_cut, prompts)), " | ".join(map(_cut, models)), "patchlens"])
+
+
+def _cut(text: str) -> str:
+    """The beginning and the end, which tell long prompts and paths apart."""
+    return text if len(text) <= TITLE_PART else f"{text[: TITLE_PART - 20]}…{text[-19:]}"
 
 
 @cache
