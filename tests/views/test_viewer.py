@@ -13,7 +13,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 VIEWER = ROOT / "viewer"
 ASSETS = ROOT / "src" / "patchlens" / "views" / "assets"
-BUILT = {"viewer.js", "viewer.css", "index.css", "page.html", "index.html", "index-entry.html"}
+BUILT = {
+    *("viewer.js", "viewer.css", "page.html", "reading-block.html"),
+    *("widget.js", "frame.html"),
+    *("index.css", "index.html", "index-entry.html"),
+}
 REBUILD = "run: cd viewer && npm ci && npm run build, and commit src/patchlens/views/assets"
 
 
