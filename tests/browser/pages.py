@@ -12,7 +12,8 @@ from patchlens.reading import Reading
 from patchlens.views.html import write_page
 
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
-READY = '() => performance.getEntriesByName("patchlens:ready")[0] || document.querySelector("#patchlens h1")'
+PATIENCE = 10_000  # ms
+READY = '() => performance.getEntriesByName("patchlens:ready").length > 0'
 
 
 @dataclass
@@ -41,19 +42,31 @@ class Opener:
         ``into`` the page opens in place of another one, which takes far less time than a new context.
         """
         page = into or self._new_page(width, height, dark, zoom)
-        path = self.folder / f"{len(self.watch.allowed)}.html"
-        url = write_page(reading, path).as_uri()
-        self.watch.allowed.add(url)
-        page.goto(url)
+        self._go(page, write_page(reading, self._new_path(), beside=beside))
         page.wait_for_function(READY)
         return page
 
-    def _new_page(self, width: int, height: int, dark: bool, zoom: float) -> Page:
+    def text(self, html: str) -> Page:
+        """Open any HTML, to see what a page could do that is not ours."""
+        page, path = self._new_page(), self._new_path()
+        path.write_text(html, "utf-8")
+        self._go(page, path)
+        return page
+
+    def _new_path(self) -> Path:
+        return self.folder / f"{len(self.watch.allowed)}.html"
+
+    def _go(self, page: Page, path: Path) -> None:
+        self.watch.allowed.add(path.as_uri())
+        page.goto(path.as_uri())
+
+    def _new_page(self, width: int = 1280, height: int = 900, dark: bool = False, zoom: float = 1.0) -> Page:
         context = self.browser.new_context(
             viewport={"width": width, "height": height},
             device_scale_factor=zoom,
             color_scheme="dark" if dark else "light",
         )
+        context.set_default_timeout(PATIENCE)
         self.contexts.append(context)
         self.watch.over(context)
         return context.new_page()

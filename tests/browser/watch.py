@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Page, Route, WebSocketRoute
+from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Error, Page, Route, WebSocket
 
 Kind = Literal["request", "dialog", "console", "error", "policy"]
 REPORT_VIOLATIONS = """
@@ -26,7 +27,7 @@ class Watch:
         context.expose_binding("reportViolation", lambda _, text: self.seen.append(("policy", text)))
         context.add_init_script(REPORT_VIOLATIONS)
         context.route("**/*", self._request)
-        context.route_web_socket("**/*", self._socket)
+        context.on("page", lambda page: page.on("websocket", self._socket))
         context.on("dialog", self._dialog)
         context.on("console", self._console)
         context.on("weberror", lambda error: self.seen.append(("error", str(error.error))))
@@ -45,9 +46,8 @@ class Watch:
             self.seen.append(("request", url))
             route.abort()
 
-    def _socket(self, route: WebSocketRoute) -> None:
-        self.seen.append(("request", route.url))
-        route.close()
+    def _socket(self, socket: WebSocket) -> None:
+        self.seen.append(("request", socket.url))
 
     def _dialog(self, dialog: Dialog) -> None:
         self.seen.append(("dialog", dialog.message))
@@ -60,4 +60,5 @@ class Watch:
 
 def settle(page: Page) -> None:
     """Wait until what the page has started so far has been reported."""
-    page.evaluate("() => new Promise((done) => setTimeout(done))")
+    with suppress(Error):  # a page on its way elsewhere has nothing more to report
+        page.evaluate("() => new Promise((done) => setTimeout(done))")
