@@ -12,7 +12,11 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "reading.md"], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", ROOT / "docs" / "reading.md", ROOT / "docs" / "page.md"],
+    ids=lambda p: p.name,
+)
 def test_the_python_shown_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     picture = next(p for p in demo_pictures() if p.file.stem == "cat")
