@@ -65,6 +65,23 @@ def test_channels_and_notes_are_kept(tmp_path):
     same(reading, open_reading(reading.save(tmp_path / "a.safetensors")))
 
 
+@pytest.mark.parametrize("axis", ["layer", "pos", "k", "target", "vision"])
+def test_a_channel_along_an_axis_of_the_reading_must_be_as_long(axis):
+    reading = make_reading(cross=True)
+    size = len(reading.vision.kind) if axis == "vision" else {"layer": 5, "pos": 5, "k": 5, "target": 2}[axis]
+    fits = Channel("x", ("head", axis), np.ones((3, size), np.float32), "share", "Of what.")
+    check(dataclasses.replace(reading, channels=(fits,)))
+    longer = dataclasses.replace(fits, values=np.ones((3, size + 1), np.float32))
+    with pytest.raises(FormatError, match=f"{size + 1} along {axis}, expected {size}"):
+        check(dataclasses.replace(reading, channels=(longer,)))
+
+
+def test_a_reading_without_vision_states_has_no_channel_along_them():
+    channel = Channel("x", ("vision",), np.ones(4, np.float32), "share", "Of what.")
+    with pytest.raises(FormatError, match="4 along vision, expected 0"):
+        check(dataclasses.replace(make_reading(), channels=(channel,)))
+
+
 def test_golden_file_reads_as_written():
     reading = open_reading(GOLDEN)
     assert reading.answer.text == "catffe"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens.axes import LAYER, POSITION, RANK, TARGET, PositionKind
+from patchlens.axes import LAYER, POSITION, RANK, TARGET, VISION, PositionKind
 from patchlens.errors import FormatError
 from patchlens.grid import Places
 from patchlens.reading import Reading
@@ -37,6 +37,7 @@ def check(reading: Reading, name: str = "reading") -> None:
     p = reading.positions
     sizes = {LAYER: len(reading.layers), POSITION: len(p.index), TARGET: len(reading.targets)}
     sizes[RANK] = reading.top_ids.shape[-1] if reading.top_ids.ndim == 3 else -1
+    sizes[VISION] = 0 if reading.vision is None else len(reading.vision.kind)
     for key, (axes, dtype) in ARRAYS.items():
         _check_array(f"{name}: {key}", getattr(reading, key), axes, dtype, sizes)
     for channel in reading.channels:

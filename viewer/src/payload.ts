@@ -1,4 +1,4 @@
-/** What the page is given: a JSON header and byte planes, as `views/payload.py` packs them. */
+/** What the page is given: a JSON header and the bytes of arrays, as `views/payload.py` packs them. */
 
 export const KINDS = ["text", "patch", "image_other", "special"] as const;
 export type Kind = (typeof KINDS)[number];
@@ -16,20 +16,34 @@ export interface Places {
 
 export interface Positions extends Places {
   index: number[];
-  /** index into the token table */
+  /** index into the token table, -1 for a token that is not in it */
   token: number[];
   step: number[];
   generated: number[];
 }
 
-/** Bytes of one array in the body: little-endian byte planes, or 8-bit codes on a square-root scale. */
+/** Bytes of one array in the body. */
 export interface ArraySpec {
+  /** unsigned bytes, integers in two's complement, or 8-bit codes of real numbers on a square-root scale */
+  code: "byte" | "integer" | "magnitude" | "signed";
   offset: number;
   shape: number[];
-  /** number of byte planes of an unsigned integer; 0 for a coded real number */
+  /** number of bytes of each value, in as many planes, lowest first */
   planes: number;
-  /** for coded reals: code 254 stands for this magnitude, 255 for a missing value */
+  /** values are stored less the one this many places before; 0 for values stored as they are */
+  stride: number;
+  /** for codes: the magnitude that the highest one stands for */
   scale: number;
+}
+
+export type Columns<T> = Record<keyof T, ArraySpec>;
+
+export interface ChannelSpec {
+  name: string;
+  axes: string[];
+  unit: string;
+  description: string;
+  array: ArraySpec;
 }
 
 export interface PictureSpec {
@@ -49,7 +63,8 @@ export interface TargetSpec {
 }
 
 export type ArrayName =
-  | "top_tokens"
+  | "top_choices"
+  | "top_escapes"
   | "top_logprobs"
   | "entropy"
   | "kl_to_final"
@@ -66,10 +81,18 @@ export interface Header {
   layers: number[];
   /** pieces in order of frequency, with their ids beside them */
   tokens: string[];
-  token_ids: number[];
+  token_ids: ArrayLike<number>;
   positions: Positions;
   vision: Places | null;
   pictures: PictureSpec[];
   targets: TargetSpec[];
   arrays: Record<ArrayName, ArraySpec>;
+  channels: ChannelSpec[];
+}
+
+/** The header as it travels: its columns stand in the body. */
+export interface PackedHeader extends Omit<Header, "token_ids" | "positions" | "vision"> {
+  token_ids: ArraySpec;
+  positions: Columns<Positions>;
+  vision: Columns<Places> | null;
 }

@@ -1,6 +1,6 @@
 /** The reading as the page asks for it. Layers and positions are rows here; `layers[row]` is the layer's number. */
 
-import { Coded, integers, type Packed } from "./decode";
+import { Coded, bytesOf, integers, tokens, type Packed } from "./decode";
 import { KINDS, type Header, type Kind } from "./payload";
 
 export interface Candidate {
@@ -16,30 +16,51 @@ export interface Box {
   bottom: number;
 }
 
+/** An extra array over named axes; `at` takes the place in row-major order. */
+export interface Channel {
+  readonly name: string;
+  readonly axes: readonly string[];
+  readonly shape: readonly number[];
+  readonly unit: string;
+  readonly description: string;
+  /** whether it holds values below zero */
+  readonly signed: boolean;
+  at(index: number): number;
+}
+
 export class Reading {
   readonly header: Header;
+  readonly channels: readonly Channel[];
   readonly nLayers: number;
   readonly nPositions: number;
   readonly k: number;
-  private readonly topTokens: Uint32Array;
+  private readonly topTokens: Int32Array;
   private readonly topLogprobs: Coded;
   private readonly entropies: Coded;
   private readonly kls: Coded;
   private readonly targetLogprobs: Coded;
-  private readonly targetRanks: Uint32Array;
+  private readonly targetRanks: Int32Array;
+  private byToken: Map<number, number> | null = null;
 
   constructor({ header, body }: Packed) {
-    const [k = 0, layers = 0, positions = 0] = header.arrays.top_tokens.shape;
+    const { arrays } = header;
+    const [k = 0, layers = 0, positions = 0] = arrays.top_choices.shape;
     this.header = header;
     this.k = k;
     this.nLayers = layers;
     this.nPositions = positions;
-    this.topTokens = integers(body, header.arrays.top_tokens);
-    this.topLogprobs = new Coded(body, header.arrays.top_logprobs);
-    this.entropies = new Coded(body, header.arrays.entropy);
-    this.kls = new Coded(body, header.arrays.kl_to_final);
-    this.targetLogprobs = new Coded(body, header.arrays.target_logprobs);
-    this.targetRanks = integers(body, header.arrays.target_ranks);
+    const choices = bytesOf(body, arrays.top_choices);
+    const escapes = integers(body, arrays.top_escapes);
+    this.topTokens = tokens(choices, escapes, arrays.top_choices.shape, header.tokens.length);
+    this.topLogprobs = new Coded(body, arrays.top_logprobs);
+    this.entropies = new Coded(body, arrays.entropy);
+    this.kls = new Coded(body, arrays.kl_to_final);
+    this.targetLogprobs = new Coded(body, arrays.target_logprobs);
+    this.targetRanks = integers(body, arrays.target_ranks);
+    this.channels = header.channels.map(({ array, ...facts }) => {
+      const coded = new Coded(body, array);
+      return { ...facts, shape: array.shape, signed: array.code === "signed", at: (index) => coded.at(index) };
+    });
   }
 
   private cell(layer: number, position: number, plane = 0): number {
@@ -86,9 +107,15 @@ export class Reading {
     return -1;
   }
 
+  /** Which target a token stands for, or -1. */
+  private targetOf(token: number): number {
+    this.byToken ??= new Map(this.header.targets.map((target, i) => [target.token, i]));
+    return this.byToken.get(token) ?? -1;
+  }
+
   /** Log-probability of a token where it is a target or in the top-k, else NaN. */
   logprob(token: number, layer: number, position: number): number {
-    const target = this.header.targets.findIndex((t) => t.token === token);
+    const target = this.targetOf(token);
     if (target >= 0) return this.targetLogprob(layer, position, target);
     const rank = this.rankOf(token, layer, position);
     return rank < 0 ? NaN : this.topLogprob(layer, position, rank);
@@ -107,6 +134,17 @@ export class Reading {
     return known ? Math.log(Math.min(total, 1)) : NaN;
   }
 
+  /** Best rank (0 is first) of several tokens; NaN where none is known. */
+  rankOfAny(tokens: readonly number[], layer: number, position: number): number {
+    let best = Infinity;
+    for (const token of tokens) {
+      const target = this.targetOf(token);
+      const rank = target >= 0 ? this.targetRank(layer, position, target) : this.rankOf(token, layer, position);
+      if (rank >= 0 && rank < best) best = rank;
+    }
+    return best < Infinity ? best : NaN;
+  }
+
   piece(token: number): string {
     return this.header.tokens[token] ?? "";
   }
@@ -120,6 +158,17 @@ export class Reading {
     const step = this.header.positions.step;
     const held = step.flatMap((s, position) => (s >= 0 ? [position] : []));
     return held.sort((a, b) => step[a]! - step[b]!);
+  }
+
+  /** The position that predicts an answer token, if it was read. */
+  stepPosition(step: number): number | null {
+    const position = this.header.positions.step.indexOf(step);
+    return step < 0 || position < 0 ? null : position;
+  }
+
+  /** Where a patch lies, in pixels of its picture. */
+  box(position: number): Box | null {
+    return boxAt(this.header.positions.box, position);
   }
 
   /** Where to look when nothing is chosen: the first answer step, else the last position. */

@@ -1,32 +1,28 @@
-"""Pack a reading into the text block that the page unpacks: header, then byte planes, deflated, in base64.
-
-Tokens are numbered by frequency, so that high bytes are mostly zero; log-probabilities, entropies and
-divergences (all in nats) become 8-bit codes on a square-root scale, which keeps the small values that
-matter for probabilities fine: within 0.4% of the largest value everywhere, far less near zero.
-"""
+"""Pack a reading into the text block that the page unpacks: header, then arrays, deflated, in base64."""
 
 from __future__ import annotations
 
 import base64
 import json
 import struct
-import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens.axes import PositionKind
+from patchlens.axes import LAYER, PositionKind
 from patchlens.grid import Places
 from patchlens.reading import Reading
+from patchlens.records import Channel
+from patchlens.views.coding import Block, Spec, choose, deflate, stride_of
 from patchlens.views.pictures import data_url
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 KINDS: Final = (PositionKind.TEXT, PositionKind.PATCH, PositionKind.IMAGE_OTHER, PositionKind.SPECIAL)
-MISSING: Final = 255
-LARGEST: Final = 254
+NO_BOX: Final = -1
+PIXEL_PARTS: Final = 100
 
 
 @dataclass(frozen=True)
@@ -36,11 +32,11 @@ class TokenTable:
     ids: tuple[int, ...]
     place: Mapping[int, int]
 
-    def places(self, ids: NDArray[np.integer[Any]]) -> NDArray[np.uint32]:
-        """Replace token ids by their places in the table."""
+    def places(self, ids: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
+        """Replace token ids by their places in the table, -1 for one that is not there."""
         known, inverse = np.unique(ids, return_inverse=True)
-        places = np.array([self.place[int(i)] for i in known], np.uint32)
-        return places[inverse].reshape(ids.shape) if known.size else np.zeros(ids.shape, np.uint32)
+        places = np.array([self.place.get(int(i), -1) for i in known], np.int32)
+        return places[inverse].reshape(ids.shape)
 
 
 def token_table(reading: Reading) -> TokenTable:
@@ -52,51 +48,69 @@ def token_table(reading: Reading) -> TokenTable:
 
 
 def pack(reading: Reading) -> str:
-    """The whole reading as base64 text: ``zlib(length of header | header as JSON | planes)``."""
+    """The whole reading as base64 text: ``zlib(length of header | header as JSON | arrays)``."""
     table = token_table(reading)
-    body = bytearray()
-    arrays = {
-        "top_tokens": _integers(body, np.moveaxis(table.places(reading.top_ids), 2, 0)),
-        "top_logprobs": _codes(body, -np.moveaxis(reading.top_logprobs, 2, 0)),
-        "entropy": _codes(body, reading.entropy),
-        "kl_to_final": _codes(body, reading.kl_to_final),
-        "target_logprobs": _codes(body, -np.moveaxis(reading.target_logprobs, 2, 0)),
-        "target_ranks": _integers(body, np.moveaxis(reading.target_ranks, 2, 0).astype(np.uint32)),
-    }
-    head = json.dumps(_header(reading, table) | {"arrays": arrays}, separators=(",", ":"), allow_nan=False)
-    encoded = head.encode("ascii")
-    packed = zlib.compress(struct.pack("<I", len(encoded)) + encoded + bytes(body), 9)
+    block = Block()
+    header = {"format": FORMAT, **_facts(reading, table), **_columns(block, reading, table)}
+    header["arrays"] = _arrays(block, reading, table)
+    header["channels"] = [_channel(block, channel) for channel in reading.channels]
+    encoded = json.dumps(header, separators=(",", ":"), allow_nan=False).encode("ascii")
+    packed = deflate([struct.pack("<I", len(encoded)) + encoded, *block.parts])
     return base64.b64encode(packed).decode("ascii")
 
 
-def encode_codes(values: NDArray[np.floating[Any]], scale: float) -> NDArray[np.uint8]:
-    """8-bit codes of magnitudes; ``scale`` gets code 254, what is not finite 255 (missing)."""
-    finite = np.isfinite(values)
-    share = np.clip(np.where(finite, values, 0.0) / scale, 0.0, 1.0)
-    return np.where(finite, np.rint(np.sqrt(share) * LARGEST), MISSING).astype(np.uint8)
-
-
-def _codes(body: bytearray, values: NDArray[np.floating[Any]]) -> dict[str, Any]:
-    finite = values[np.isfinite(values)]
-    scale = max(float(finite.max()), 1e-6) if finite.size else 1.0
-    spec = {"offset": len(body), "shape": list(values.shape), "planes": 0, "scale": scale}
-    body += encode_codes(values, scale).tobytes()
-    return spec
-
-
-def _integers(body: bytearray, values: NDArray[np.uint32]) -> dict[str, Any]:
-    largest = int(values.max()) if values.size else 0
-    planes = max(1, (largest.bit_length() + 7) // 8)
-    spec = {"offset": len(body), "shape": list(values.shape), "planes": planes, "scale": 0}
-    for plane in range(planes):
-        body += (values >> (8 * plane) & 0xFF).astype(np.uint8).tobytes()
-    return spec
-
-
-def _header(reading: Reading, table: TokenTable) -> dict[str, Any]:
-    p = reading.positions
+def _arrays(block: Block, reading: Reading, table: TokenTable) -> dict[str, Spec]:
+    """What is known of every cell, [rank or target, layer, pos]; log-probabilities without their minus."""
+    choices, escapes = choose(table.places(reading.top_ids))
+    layers, positions = reading.entropy.shape
     return {
-        "format": FORMAT,
+        "top_choices": block.bytes(np.moveaxis(choices, 2, 0)),
+        "top_escapes": block.integers(escapes),
+        "top_logprobs": block.reals(-np.moveaxis(reading.top_logprobs, 2, 0), stride=layers * positions),
+        "entropy": block.reals(reading.entropy, stride=positions),
+        "kl_to_final": block.reals(reading.kl_to_final, stride=positions),
+        "target_logprobs": block.reals(-np.moveaxis(reading.target_logprobs, 2, 0), stride=positions),
+        "target_ranks": block.integers(np.moveaxis(reading.target_ranks, 2, 0)),
+    }
+
+
+def _channel(block: Block, channel: Channel) -> dict[str, Any]:
+    values = channel.values.astype(np.float64)
+    stride = stride_of(values.shape, channel.axes.index(LAYER)) if LAYER in channel.axes else 0
+    return {
+        "name": channel.name,
+        "axes": list(channel.axes),
+        "unit": channel.unit,
+        "description": channel.description,
+        "array": block.reals(values, stride),
+    }
+
+
+def _columns(block: Block, reading: Reading, table: TokenTable) -> dict[str, Any]:
+    p = reading.positions
+    generated = p.generated.astype(np.int32)
+    own = {"index": p.index, "token": table.places(p.token), "step": p.step, "generated": generated}
+    return {
+        "token_ids": block.integers(np.array(table.ids, np.int32), stride=1),
+        "positions": _places(block, p) | {name: block.integers(own[name], stride=1) for name in own},
+        "vision": None if reading.vision is None else _places(block, reading.vision),
+    }
+
+
+def _places(block: Block, places: Places) -> dict[str, Spec]:
+    kind = np.array([KINDS.index(PositionKind(str(kind))) for kind in places.kind], np.int32)
+    columns = (kind, places.image, places.tile, places.row, places.col)
+    names = ("kind", "image", "tile", "row", "col")
+    parts = np.clip(np.rint(places.box * PIXEL_PARTS), 0, None)
+    box = np.where(np.isfinite(places.box), parts, NO_BOX)
+    return {
+        **{name: block.integers(column, stride=1) for name, column in zip(names, columns, strict=True)},
+        "box": block.integers(box.astype(np.int32), stride=4),
+    }
+
+
+def _facts(reading: Reading, table: TokenTable) -> dict[str, Any]:
+    return {
         "model": {
             "name": reading.model.name,
             "revision": reading.model.revision or "",
@@ -110,15 +124,6 @@ def _header(reading: Reading, table: TokenTable) -> dict[str, Any]:
         "notes": list(reading.notes),
         "layers": reading.layers.tolist(),
         "tokens": [reading.pieces[i] for i in table.ids],
-        "token_ids": list(table.ids),
-        "positions": _places(p)
-        | {
-            "index": p.index.tolist(),
-            "token": table.places(p.token).tolist(),
-            "step": p.step.tolist(),
-            "generated": p.generated.astype(int).tolist(),
-        },
-        "vision": None if reading.vision is None else _places(reading.vision),
         "pictures": [
             {
                 "name": picture.name,
@@ -135,19 +140,3 @@ def _header(reading: Reading, table: TokenTable) -> dict[str, Any]:
             for target in reading.targets
         ],
     }
-
-
-def _places(places: Places) -> dict[str, list[Any]]:
-    return {
-        "kind": [KINDS.index(PositionKind(str(kind))) for kind in places.kind],
-        "image": places.image.tolist(),
-        "tile": places.tile.tolist(),
-        "row": places.row.tolist(),
-        "col": places.col.tolist(),
-        "box": list(_numbers(places.box)),
-    }
-
-
-def _numbers(values: NDArray[np.float32]) -> Iterable[float | None]:
-    for value in values.ravel().tolist():
-        yield round(value, 2) if np.isfinite(value) else None
