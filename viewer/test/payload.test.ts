@@ -3,7 +3,6 @@ import { test } from "node:test";
 import { deflateSync } from "node:zlib";
 
 import { Coded, FORMAT, bytesOf, bytesOfBase64, integers, magnitudes, signedValues, tokens, unpack } from "../src/decode";
-import { Lexicon } from "../src/concept";
 import { Reading } from "../src/reading";
 import type { ArraySpec } from "../src/payload";
 import sample from "./sample.json" with { type: "json" };
@@ -133,13 +132,6 @@ test("the final word is the answer's, and is followed through the layers", async
   assert.equal(reading.leadsFrom(1, 1), 0);
   assert.equal(reading.entersAt(7, 2), -1);
   assert.equal(reading.leadsFrom(7, 2), -1);
-});
-
-test("words mean every spelling of a token, and targets", async () => {
-  const lexicon = new Lexicon(await byHand());
-  const [one, many] = [lexicon.find(" CAT "), lexicon.find("katze, t3,, zebra")];
-  assert.deepEqual([one.tokens, one.unknown], [[7, 299], []]);
-  assert.deepEqual([many.tokens, many.unknown], [[7, 3], ["zebra"]]);
 });
 
 test("places come as they were written, without a box where there is none", async () => {
