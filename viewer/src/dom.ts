@@ -32,3 +32,25 @@ export function pieceNode(piece: string): HTMLElement {
 export function pieceTitle(piece: string, id: number): string {
   return `${visible(piece)} · token ${id}`;
 }
+
+let count = 0;
+
+/** A section that is named by a heading inside it. */
+export function named(section: HTMLElement, title: HTMLElement): HTMLElement {
+  title.id = `patchlens-title-${++count}`;
+  section.setAttribute("aria-labelledby", title.id);
+  return section;
+}
+
+const FOCUSABLE = "button, input, select, [tabindex]";
+
+/** Make a part anew without taking the focus from who stands in it: it goes to the same place of the new part. */
+export function keepingFocus(part: HTMLElement, remake: () => void): void {
+  const root = part.getRootNode();
+  const active = root instanceof Document || root instanceof ShadowRoot ? root.activeElement : null;
+  const held = active ? [...part.querySelectorAll(FOCUSABLE)].indexOf(active) : -1;
+  remake();
+  if (held < 0) return;
+  const now = [...part.querySelectorAll<HTMLElement>(FOCUSABLE)];
+  now[Math.min(held, now.length - 1)]?.focus({ preventScroll: true });
+}

@@ -34,7 +34,10 @@ export function follow(model: Model, { store, panes }: Pick<Handle, "store" | "p
     return { layer: layers[pane.row(state)]!, position, query: state.query };
   };
   const hear: Record<keyof Told, (value: unknown) => void> = {
-    layer: (layer) => pane.goTo(layers.indexOf(layer as number)),
+    layer: (layer) => {
+      const row = layers.indexOf(layer as number);
+      if (row >= 0) pane.goTo(row);
+    },
     position: (index) => {
       const position = positions.index.indexOf(index as number);
       store.set({ pin: position < 0 ? null : { pane: pane.index, position } });

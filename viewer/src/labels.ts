@@ -32,7 +32,7 @@ export function sizesFor(height: number): { small: number; large: number } {
 /** Choose font sizes; a word that finds no room even when small is left out (hovering still tells it). */
 export function place(labels: readonly Label[], right: number): Placed[] {
   const order = labels.map((_, i) => i).sort((a, b) => labels[b]!.certainty - labels[a]!.certainty || a - b);
-  const taken: Bounds[] = [];
+  const taken = new Taken();
   const placed: Placed[] = [];
   for (const index of order) {
     const label = labels[index]!;
@@ -41,13 +41,35 @@ export function place(labels: readonly Label[], right: number): Placed[] {
     const fitting = Math.max(Math.floor(Math.min(wish, (label.width - 2 * MARGIN) / label.em)), SMALLEST);
     for (const size of new Set([fitting, Math.min(fitting, small), SMALLEST])) {
       const bounds = boundsOf(label, size);
-      if (bounds.left < -1 || bounds.right > right + 1 || taken.some((other) => meets(bounds, other))) continue;
-      taken.push(bounds);
+      if (bounds.left < -1 || bounds.right > right + 1 || taken.meets(bounds)) continue;
+      taken.add(bounds);
       placed.push({ label: index, size });
       break;
     }
   }
   return placed;
+}
+
+/** Places already given away, kept by bands of the picture so that few must be compared. */
+class Taken {
+  private readonly bands: Bounds[][] = [];
+
+  meets(bounds: Bounds): boolean {
+    for (let band = bandOf(bounds.top); band <= bandOf(bounds.bottom); band++) {
+      for (const other of this.bands[band] ?? []) if (meets(bounds, other)) return true;
+    }
+    return false;
+  }
+
+  add(bounds: Bounds): void {
+    for (let band = bandOf(bounds.top); band <= bandOf(bounds.bottom); band++) (this.bands[band] ??= []).push(bounds);
+  }
+}
+
+const BAND = 16;
+
+function bandOf(y: number): number {
+  return Math.max(Math.floor(y / BAND), 0);
 }
 
 interface Bounds {

@@ -15,5 +15,6 @@ async function start(root: HTMLElement): Promise<void> {
 const root = document.getElementById("patchlens") ?? document.body;
 start(root).catch((error: unknown) => {
   const reason = error instanceof Error ? error.message : String(error);
-  root.textContent = `This page could not be shown: ${reason}. A browser of 2023 or later is needed.`;
+  root.textContent = `This page could not be shown: ${reason}. It needs a browser of 2024 or later.`;
+  throw error;
 });

@@ -1,18 +1,26 @@
-/** The page put together from a reading. */
+/** The page put together from one reading, or from several side by side with their layers locked. */
 
+import { Address } from "./address";
 import { Chart } from "./chart";
-import { Lexicon } from "./concept";
 import { LayerBar, OverlayBar } from "./controls";
 import { el } from "./dom";
-import { heading } from "./heading";
-import { heatMap, type HeatMap } from "./overlay";
+import { Fields, isPlaced } from "./field";
+import { heading, letter } from "./heading";
+import { link } from "./links";
+import { Matrix } from "./matrix";
+import { Multiples } from "./multiples";
+import { Pane } from "./pane";
 import { Panel } from "./panel";
-import { Patches } from "./patches";
 import { PictureView } from "./picture";
 import type { Reading } from "./reading";
+import { stopsOf } from "./stops";
+import { saveMenu } from "./save";
+import type { Sheet } from "./sheet";
+import { Store, START, type State } from "./store";
 import { Strip } from "./strip";
-import { Store, type State } from "./store";
 import { visibleText } from "./text";
+import { Tools } from "./tools";
+import { Trajectory } from "./trajectory";
 
 const NO_WORDS =
   "This model looks at the picture by cross-attention: its patches are not positions of the sequence, " +
@@ -20,78 +28,148 @@ const NO_WORDS =
 
 const NO_PATCHES = "No patch is among the positions of this reading; read again with all positions to see words here.";
 
-export function show(reading: Reading, root: HTMLElement): Store {
-  const { header } = reading;
-  const speaking = header.positions.kind.includes(1);
-  const home = reading.home();
-  const store = new Store({
-    layer: firstLayer(reading, home),
-    mode: "words",
-    query: "",
-    hover: null,
-    pin: null,
-    step: home,
-  });
-  const lexicon = new Lexicon(reading);
-  const heat = heatSource(reading, lexicon);
-  const places = speaking ? header.positions : header.vision;
-  const views = header.pictures.map(
-    (spec, image) =>
-      new PictureView(reading, store, {
-        spec,
-        patches: new Patches(places ?? header.positions, image),
-        speaking,
-        heat,
-      }),
+export interface Options {
+  /** where keys for the whole page are heard */
+  keys?: EventTarget;
+  /** whether the address in the browser's bar keeps the state */
+  address?: boolean;
+}
+
+export interface Handle {
+  store: Store;
+  panes: readonly Pane[];
+  /** stop listening and drawing */
+  close(): void;
+}
+
+export function show(readings: readonly Reading[], root: HTMLElement, options: Options = {}): Handle {
+  const stops = stopsOf(readings.map(({ header, nLayers }) => ({ layers: header.layers, nLayers: header.model.n_layers || nLayers })));
+  const store = new Store(START);
+  const panes = readings.map(
+    (reading, index) => new Pane(reading, store, index, stops, readings.map((other) => link(other, reading))),
   );
-  const strip = new Strip(reading, store, (image) => views[image]?.node.querySelector<HTMLElement>(".stage")?.focus());
-  const panel = new Panel(reading, store).node;
-  const chart = new Chart(reading, store).node;
-  const left = el("div", { class: views.length > 0 ? "left" : "left wide" });
-  if (speaking) left.append(new OverlayBar(reading, store, lexicon, heat).node);
-  left.append(...views.map((view) => view.node));
-  if (!speaking && views.length > 0) left.append(el("p", { class: "explain" }, header.vision ? NO_WORDS : NO_PATCHES));
-  left.append(strip.node);
+  const initial = beginning(panes, stops);
+  store.set(initial);
+  const closing = new AbortController();
+  const bounds = {
+    stops: stops.length,
+    positions: readings.map(({ nPositions }) => nPositions),
+    channels: readings.flatMap(({ channels }) => channels.map(({ name }) => name)),
+  };
+  const address = options.address ? new Address(store, initial, bounds, closing.signal) : null;
+  const fields = new Fields(panes);
+  const tools = new Tools(address);
+  const layerBar = new LayerBar(store, panes, stops.length, tools.nodes);
+  const overlayBar = new OverlayBar(store, panes, fields);
+  const parts = panes.map((pane) => paneNode(pane, panes, fields));
+  const headings = readings.map(({ header }, i) => heading(header, panes.length > 1 ? letter(i) : ""));
+  root.classList.add("patchlens");
+  root.dataset["panes"] = String(panes.length);
   root.replaceChildren(
-    heading(header),
-    new LayerBar(reading, store).node,
-    el("main", {}, left, ...(views.length > 0 ? [el("div", { class: "right" }, panel, chart)] : [chart, panel])),
+    el("div", { class: "headings" }, ...headings),
+    el("div", { class: "steering" }, layerBar.node, overlayBar.node),
+    el("main", { class: "panes" }, ...parts.map(({ node }) => node)),
   );
-  document.title = `${visibleText(header.prompt)} · ${visibleText(header.model.name)} · patchlens`;
-  document.addEventListener("keydown", (event) => pageKey(event, reading, store));
+  listen(options.keys ?? root, panes, { layerBar, overlayBar, tools }, closing.signal);
   store.draw();
-  return store;
+  return {
+    store,
+    panes,
+    close() {
+      closing.abort();
+      layerBar.stop();
+      store.cancel();
+      parts.forEach((part) => part.close());
+    },
+  };
 }
 
-/** Where to begin: the layer from which the answer is first, else the last one. */
-function firstLayer(reading: Reading, home: number): number {
+/** Where to begin: the layer from which the answer is first, else the last one; words, else a channel of the patches. */
+function beginning(panes: readonly Pane[], stops: readonly (readonly number[])[]): State {
+  const [pane] = panes;
+  if (!pane) return START;
+  const { reading } = pane;
+  const home = reading.home();
   const leads = reading.leadsFrom(reading.finalToken(home), home);
-  return leads < 0 ? reading.nLayers - 1 : leads;
+  const stop = leads < 0 ? -1 : stops.findIndex((rows) => rows[0] === leads);
+  const channel = panes.some(({ speaking }) => speaking) ? undefined : reading.channels.find(isPlaced);
+  return { ...START, stop: stop < 0 ? stops.length - 1 : stop, mode: channel ? `channel:${channel.name}` : START.mode };
 }
 
-/** The heat map of a state's mode, made once per mode and query. */
-function heatSource(reading: Reading, lexicon: Lexicon): (state: State) => HeatMap | null {
-  const patches = reading.header.positions.kind.flatMap((kind, position) => (kind === 1 ? [position] : []));
-  const made = new Map<string, HeatMap | null>();
-  const make = (state: State): HeatMap | null => {
-    if (state.mode === "entropy") return heatMap(reading, patches, (l, p) => reading.entropy(l, p));
-    if (state.mode !== "search") return null;
-    const { tokens } = lexicon.find(state.query);
-    return heatMap(reading, patches, (l, p) => reading.logprobOfAny(tokens, l, p));
-  };
-  return (state) => {
-    const key = `${state.mode} ${state.query}`;
-    if (!made.has(key)) made.set(key, make(state));
-    return made.get(key) ?? null;
-  };
+function paneNode(pane: Pane, panes: readonly Pane[], fields: Fields): { node: HTMLElement; close(): void } {
+  const { header } = pane.reading;
+  const several = panes.length > 1;
+  const views = header.pictures.map((_, image) => new PictureView(pane, fields, image));
+  const multiples = header.pictures.map((_, image) => new Multiples(pane, fields, image));
+  const strip = new Strip(pane, (image) => views[image]?.focus());
+  const panel = new Panel(pane);
+  const chart = new Chart(pane);
+  const trajectory = new Trajectory(pane, panes);
+  const left = el("div", { class: "left" }, ...views.flatMap((view, image) => [view.node, multiples[image]!.node]));
+  if (!pane.speaking && views.length > 0) left.append(el("p", { class: "explain" }, header.vision ? NO_WORDS : NO_PATCHES));
+  left.append(strip.node);
+  const right = el("div", { class: "right" }, panel.node, chart.node, trajectory.node);
+  const name = several ? `Reading ${letter(pane.index)}: ${visibleText(header.model.name)}` : "Reading";
+  const classes = views.length > 0 ? "pane" : "pane wordless";
+  const inner = el("div", { class: "inner" }, left, right);
+  const node = el("section", { class: classes, "aria-label": name });
+  if (several) node.append(el("p", { class: "pane-name" }, el("span", { class: "letter" }, letter(pane.index)), visibleText(header.model.name)));
+  const matrix = new Matrix(pane, panes, fields);
+  node.append(inner, matrix.node);
+  views.forEach((view) => saves(view, "the picture", pane));
+  multiples.forEach((maps) => saves(maps, "the maps", pane));
+  saves(chart, "the layers", pane);
+  saves(trajectory, "the words", pane);
+  saves(matrix, "the matrix", pane);
+  return { node, close: () => [...views, ...multiples, trajectory, matrix].forEach((part) => part.close()) };
 }
 
-function pageKey(event: KeyboardEvent, reading: Reading, store: Store): void {
-  const { target } = event;
-  const own = target instanceof HTMLInputElement || (target instanceof HTMLElement && target.matches(".scroll"));
-  if (own || event.ctrlKey || event.metaKey || event.altKey) return;
-  const { layer } = store.get();
-  if (event.key === "ArrowRight") store.set({ layer: Math.min(layer + 1, reading.nLayers - 1) });
-  else if (event.key === "ArrowLeft") store.set({ layer: Math.max(layer - 1, 0) });
-  else if (event.key === "Escape") store.set({ pin: null, hover: null });
+/** Put a menu on a part that saves what it shows. */
+function saves(part: { node: HTMLElement; sheet(): Sheet }, name: string, pane: Pane): void {
+  const stem = (): string => {
+    const { reading } = pane;
+    const picture = reading.header.pictures[0]?.name.replace(/\.[^.]*$/, "") ?? "text";
+    return `${picture}-${reading.header.lens}-layer${reading.header.layers[pane.row(pane.store.get())]}`;
+  };
+  part.node.append(saveMenu(name, stem, () => part.sheet()));
+}
+
+interface Steered {
+  layerBar: LayerBar;
+  overlayBar: OverlayBar;
+  tools: Tools;
+}
+
+function listen(
+  target: EventTarget,
+  panes: readonly Pane[],
+  { layerBar, overlayBar, tools }: Steered,
+  signal: AbortSignal,
+): void {
+  const { store } = panes[0]!;
+  const acts: Record<string, () => void> = {
+    ArrowRight: () => panes[0]!.step(1),
+    ArrowLeft: () => panes[0]!.step(-1),
+    p: () => layerBar.toggle(),
+    Escape: () => store.set({ pin: null, hover: null }),
+    "/": () => overlayBar.startSearch(),
+    "?": () => tools.showKeys(),
+  };
+  const hear = (event: Event): void => {
+    if (!(event instanceof KeyboardEvent) || event.defaultPrevented) return;
+    const act = acts[event.key];
+    if (!act || event.ctrlKey || event.metaKey || event.altKey || typing(event)) return;
+    act();
+    event.preventDefault();
+  };
+  target.addEventListener("keydown", hear, { signal });
+  const theme = window.matchMedia("(prefers-color-scheme: dark)");
+  theme.addEventListener("change", () => store.draw(true), { signal });
+}
+
+/** Whether a key belongs to the element it is pressed in. */
+function typing(event: KeyboardEvent): boolean {
+  const [target] = event.composedPath();
+  if (!(target instanceof HTMLElement)) return false;
+  return target.matches("input:not([type=range]), select, .scroll") || (target.matches("input") && event.key.startsWith("Arrow"));
 }

@@ -1,99 +1,88 @@
-/** What one layer reads at one position: its candidates with bars, entropy, divergence, and the words followed. */
+/** What one layer reads at one position: its candidates with bars, entropy, divergence, words followed, channels. */
 
-import { el, pieceNode, pieceTitle } from "./dom";
+import { el, keepingFocus, named, pieceNode, pieceTitle } from "./dom";
+import { channelField, isPlaced } from "./field";
+import type { Pane } from "./pane";
+import { placeName, placeNode } from "./place";
 import type { Reading } from "./reading";
-import { changed, focus, type State, type Store } from "./store";
+import { toggled, type State } from "./store";
 import { nats, percent, visible, visibleText } from "./text";
 
 export class Panel {
-  readonly node = el("section", { class: "card panel", "aria-labelledby": "panel-title" });
+  readonly node: HTMLElement;
+  private readonly reading: Reading;
   private readonly live = el("p", { class: "unseen", "aria-live": "polite" });
+  private readonly title = el("h2");
   private readonly body = el("div");
   private timer = 0;
 
-  constructor(
-    private readonly reading: Reading,
-    store: Store,
-  ) {
-    this.node.append(this.body, this.live);
-    store.onChange((state, before) => {
-      if (changed(state, before, "layer", "hover", "pin", "step")) this.draw(state);
-    });
+  constructor(private readonly pane: Pane) {
+    this.reading = pane.reading;
+    this.node = named(el("section", { class: "card panel" }), this.title);
+    this.node.append(this.title, this.body, this.live);
+    pane.store.watch(
+      (state) => [pane.row(state), pane.focus(state), state.followed, state.pick],
+      (state) => keepingFocus(this.body, () => this.draw(state)),
+    );
   }
 
   private draw(state: State): void {
-    const position = focus(state);
-    const top = this.reading.top(state.layer, position);
+    const position = this.pane.focus(state);
+    const row = this.pane.row(state);
+    const top = this.reading.top(row, position);
+    this.title.replaceChildren(placeNode(this.reading, position));
     this.body.replaceChildren(
-      el("h2", { id: "panel-title" }, placeNode(this.reading, position)),
-      el("p", { class: "sub" }, `Layer ${this.reading.layerName(state.layer)} would say`),
-      el("ol", { class: "bars" }, ...top.map((c) => this.bar(c.token, c.logprob, position))),
-      this.facts(state.layer, position),
+      el("p", { class: "sub" }, `Layer ${this.reading.layerName(row)} would say`),
+      el("ol", { class: "bars" }, ...top.map((c) => this.bar(c.token, c.logprob, position, state))),
+      this.facts(row, position, state),
     );
     window.clearTimeout(this.timer);
     this.timer = window.setTimeout(() => {
       const said = top.slice(0, 3).map((c) => `${visible(this.reading.piece(c.token))} ${percent(c.logprob)}`);
-      this.live.textContent = `${placeName(this.reading, position)}, layer ${this.reading.layerName(state.layer)}: ${said.join(", ")}`;
+      this.live.textContent = `${placeName(this.reading, position)}, layer ${this.reading.layerName(row)}: ${said.join(", ")}`;
     }, 400);
   }
 
-  private bar(token: number, logprob: number, position: number): HTMLElement {
+  private bar(token: number, logprob: number, position: number, state: State): HTMLElement {
     const final = this.reading.finalToken(position) === token;
     const piece = this.reading.piece(token);
     const fill = el("span", { class: "fill" });
     fill.style.width = `${100 * Math.exp(logprob)}%`;
+    const title = `${pieceTitle(piece, this.reading.header.token_ids[token] ?? -1)}: follow it over the layers`;
+    const pressed = String(state.followed.includes(piece));
+    const word = el("button", { type: "button", class: "word", title, "aria-pressed": pressed }, pieceNode(piece));
+    word.addEventListener("click", () => {
+      const { store } = this.pane;
+      store.set({ followed: toggled(store.get().followed, piece) });
+    });
     return el(
       "li",
-      { class: final ? "final" : null, title: pieceTitle(piece, this.reading.header.token_ids[token] ?? -1) },
-      el("span", { class: "word" }, pieceNode(piece)),
+      { class: final ? "final" : null },
+      word,
       el("span", { class: "track" }, fill),
       el("span", { class: "number" }, percent(logprob)),
     );
   }
 
-  private facts(layer: number, position: number): HTMLElement {
+  private facts(row: number, position: number, state: State): HTMLElement {
     const facts = el("dl", { class: "facts" });
-    const add = (name: string, title: string, value: string | Node): void => {
+    const add = (name: string, title: string, value: string): void => {
       facts.append(el("div", { title }, el("dt", {}, name), el("dd", {}, value)));
     };
-    add("entropy", "How undecided this layer is, in nats", `${nats(this.reading.entropy(layer, position))} nats`);
-    add("KL to final", "How far it is from what the model says in the end", `${nats(this.reading.kl(layer, position))} nats`);
+    add("entropy", "How undecided this layer is, in nats", `${nats(this.reading.entropy(row, position))} nats`);
+    add("KL to final", "How far it is from what the model says in the end", `${nats(this.reading.kl(row, position))} nats`);
     this.reading.header.targets.forEach((target, i) => {
-      const rank = this.reading.targetRank(layer, position, i) + 1;
-      const logprob = this.reading.targetLogprob(layer, position, i);
+      const rank = this.reading.targetRank(row, position, i) + 1;
       const word = visibleText(target.word);
       const name = target.whole ? word : `${word} (${visible(this.reading.piece(target.token))}…)`;
       const title = target.whole ? "A word followed" : "A word followed: its first token stands for it";
-      add(name, title, `${percent(logprob)}, rank ${rank.toLocaleString("en")}`);
+      add(name, title, `${percent(this.reading.targetLogprob(row, position, i))}, rank ${rank.toLocaleString("en")}`);
     });
+    for (const channel of this.reading.channels) {
+      if (!isPlaced(channel) || channel.axes.includes("vision")) continue;
+      const field = channelField(channel, state.pick);
+      add(visibleText(channel.name), visibleText(channel.description), field.text(field.at(row, position)));
+    }
     return facts;
   }
-}
-
-/** What a position is, in words. */
-export function placeName(reading: Reading, position: number): string {
-  const { row, col, image, index, step, token } = reading.header.positions;
-  const where = `position ${index[position]}`;
-  const kind = reading.kind(position);
-  if (kind === "patch") {
-    const which = reading.header.pictures.length > 1 ? `picture ${image[position]}, ` : "";
-    return `patch ${which}row ${row[position]}, column ${col[position]}`;
-  }
-  const piece = visible(reading.piece(token[position]!));
-  if (step[position]! >= 0) return `${piece}, ${where}, before answer token ${step[position]! + 1}`;
-  return `${kind === "image_other" ? "image token" : "token"} ${piece}, ${where}`;
-}
-
-function placeNode(reading: Reading, position: number): Node {
-  const { index, step, token } = reading.header.positions;
-  if (reading.kind(position) === "patch") {
-    const name = placeName(reading, position);
-    return document.createTextNode(name[0]!.toUpperCase() + name.slice(1));
-  }
-  const node = document.createDocumentFragment();
-  const piece = pieceNode(reading.piece(token[position]!));
-  const where = `position ${index[position]}`;
-  if (step[position]! < 0) node.append("At ", piece, el("small", {}, where));
-  else node.append(`Answer token ${step[position]! + 1}`, el("small", {}, `read at `, piece, `, ${where}`));
-  return node;
 }

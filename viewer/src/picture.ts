@@ -1,12 +1,15 @@
 /** One picture with its overlay; pointer and keys choose a patch. */
 
 import { el } from "./dom";
-import { drawGrid, drawHeat, drawWords, prepare, type HeatMap } from "./overlay";
+import type { Fields } from "./field";
+import { drawField, drawGrid, drawWords, FILTERS, type Drawing } from "./overlay";
+import type { Pane } from "./pane";
 import type { Patch, Patches } from "./patches";
+import { prepare, type Pen } from "./pen";
 import type { PictureSpec } from "./payload";
-import type { Reading } from "./reading";
-import { changed, focus, type State, type Store } from "./store";
-import { visibleText } from "./text";
+import type { Sheet } from "./sheet";
+import type { State } from "./store";
+import { percent, visible, visibleText } from "./text";
 
 const MOVES: Record<string, readonly [number, number]> = {
   ArrowUp: [-1, 0],
@@ -15,110 +18,209 @@ const MOVES: Record<string, readonly [number, number]> = {
   ArrowRight: [0, 1],
 };
 
-export interface PictureOptions {
-  spec: PictureSpec;
-  patches: Patches;
-  /** whether its patches are positions of the reading, with words of their own */
-  speaking: boolean;
-  heat: (state: State) => HeatMap | null;
-}
-
 export class PictureView {
   readonly node: HTMLElement;
   private readonly stage: HTMLElement;
+  private readonly picture: HTMLImageElement | null;
   private readonly canvas = el("canvas", { "aria-hidden": "true" });
-  private readonly cursors = { hover: el("div", { class: "cursor" }), pin: el("div", { class: "cursor pin" }) };
+  private readonly cursors = { hover: el("div", { class: "cursor hover" }), pin: el("div", { class: "cursor pin" }) };
+  private readonly told = el("span", { class: "told" });
+  private readonly spec: PictureSpec;
+  private readonly patches: Patches;
+  private readonly watcher: ResizeObserver;
+  /** which of several layers of tiles is drawn */
+  private level = 0;
+  /** vision state under the pointer, where patches are no positions */
+  private looked: Patch | undefined;
 
   constructor(
-    private readonly reading: Reading,
-    private readonly store: Store,
-    private readonly options: PictureOptions,
+    private readonly pane: Pane,
+    private readonly fields: Fields,
+    image: number,
   ) {
-    const { spec, speaking } = options;
-    const name = visibleText(spec.name);
-    this.stage = el("div", { class: "stage" });
-    this.stage.style.aspectRatio = `${spec.width} / ${spec.height}`;
-    this.stage.style.setProperty("--ratio", String(spec.width / spec.height));
-    if (spec.src) this.stage.append(el("img", { src: spec.src, alt: `The picture ${name}`, draggable: "false" }));
+    this.spec = pane.reading.header.pictures[image]!;
+    this.patches = pane.pictures[image]!;
+    const { name, width, height, rows, cols, src } = this.spec;
+    this.picture = src ? el("img", { src, alt: `The picture ${visibleText(name)}`, draggable: "false" }) : null;
+    this.stage = el("div", { class: "stage", tabindex: 0, role: "application" });
+    this.stage.style.aspectRatio = `${width} / ${height}`;
+    this.stage.style.setProperty("--ratio", String(width / height));
+    if (this.picture) this.stage.append(this.picture);
     this.stage.append(this.canvas, this.cursors.hover, this.cursors.pin);
-    const caption = `${name} · ${spec.width} × ${spec.height} px · ${spec.rows} × ${spec.cols} patches`;
-    this.node = el("figure", { class: "picture" }, this.stage, el("figcaption", {}, caption));
-    if (speaking) this.listen(name);
-    new ResizeObserver(() => this.draw(store.get())).observe(this.stage);
-    store.onChange((state, before) => {
-      if (changed(state, before, "layer", "mode", "query")) this.draw(state);
-      if (changed(state, before, "hover", "pin", "step")) this.mark(state);
+    const caption = `${visibleText(name)} · ${width} × ${height} px · ${rows} × ${cols} patches`;
+    this.node = el("figure", { class: "picture", "data-image": image }, this.stage, el("figcaption", {}, caption, this.told));
+    if (this.patches.sheets.length > 1) this.stage.before(this.levels());
+    this.listen(visibleText(name));
+    this.watcher = new ResizeObserver(() => this.draw(pane.store.get()));
+    this.watcher.observe(this.stage);
+    const { store } = pane;
+    store.watch((state) => [pane.row(state), ...overlaid(state)], (state) => this.draw(state));
+    store.watch((state) => [pane.hovered(state), pane.pinned(state)], (state) => this.mark(state));
+    store.watch((state) => [pane.row(state), pane.hovered(state), ...overlaid(state)], (state) => this.tell(state));
+  }
+
+  focus(): void {
+    this.stage.focus();
+  }
+
+  close(): void {
+    this.watcher.disconnect();
+  }
+
+  /** What is seen now, at a chosen width in pixels. */
+  sheet(width = 1000): Sheet {
+    const state = this.pane.store.get();
+    const height = (width * this.spec.height) / this.spec.width;
+    return {
+      name: "picture",
+      width,
+      height,
+      draw: (pen) => {
+        if (this.picture) pen.image(this.picture, 0, 0, width, height, FILTERS[this.drawing(state)]);
+        this.paint(pen, state, width);
+      },
+      table: () => this.table(state),
+    };
+  }
+
+  private table(state: State): (string | number)[][] {
+    const { reading } = this.pane;
+    const row = this.pane.row(state);
+    const field = this.fields.over(this.pane, state);
+    const columns = ["layer", "row", "column", "left", "top", "right", "bottom"];
+    const told = field ? [field.name] : this.pane.speaking ? ["token", "piece", "probability"] : [];
+    const lines = this.patches.all.map(({ entry, row: down, col, box }) => {
+      const place = [reading.header.layers[row]!, down, col, box.left, box.top, box.right, box.bottom];
+      if (field) return [...place, field.at(row, entry)];
+      if (!this.pane.speaking) return place;
+      const token = reading.topToken(row, entry, 0);
+      return [...place, reading.header.token_ids[token]!, reading.piece(token), Math.exp(reading.topLogprob(row, entry, 0))];
     });
+    return [[...columns, ...told], ...lines];
+  }
+
+  private levels(): HTMLElement {
+    const buttons = this.patches.sheets.map((sheet, level) => {
+      const button = el("button", { type: "button", "aria-pressed": String(level === 0) }, `${sheet.length} patches`);
+      button.addEventListener("click", () => {
+        this.level = level;
+        buttons.forEach((other, i) => other.setAttribute("aria-pressed", String(i === level)));
+        this.draw(this.pane.store.get());
+      });
+      return button;
+    });
+    return el("div", { class: "segments", role: "group", "aria-label": "Tiles that cover the same pixels" }, ...buttons);
   }
 
   private listen(name: string): void {
-    const { patches } = this.options;
-    this.stage.tabIndex = 0;
-    this.stage.setAttribute("role", "application");
-    this.stage.setAttribute(
-      "aria-label",
-      `Patches of ${name}. Arrow keys move, Enter pins, Page Up and Page Down change the layer.`,
-    );
-    this.stage.addEventListener("pointermove", (event) => {
-      const patch = this.under(event);
-      if (event.pointerType !== "touch") this.store.set({ hover: patch?.entry ?? null });
+    const { stage, pane } = this;
+    const keys = pane.speaking ? "Arrow keys move, Enter pins, Page Up and Page Down change the layer." : "Arrow keys move, Page Up and Page Down change the layer.";
+    stage.setAttribute("aria-label", `Patches of ${name}. ${keys}`);
+    stage.addEventListener("pointermove", (event) => {
+      if (event.pointerType !== "touch") this.look(this.under(event));
     });
-    this.stage.addEventListener("pointerleave", () => this.store.set({ hover: null }));
-    this.stage.addEventListener("click", (event) => this.pin(this.under(event)));
-    this.stage.addEventListener("blur", () => this.store.set({ hover: null }));
-    this.stage.addEventListener("keydown", (event) => this.key(event, patches));
+    stage.addEventListener("pointerleave", () => this.look(undefined));
+    stage.addEventListener("blur", () => this.look(undefined));
+    stage.addEventListener("click", (event) => this.pin(this.under(event)));
+    stage.addEventListener("keydown", (event) => this.key(event));
   }
 
-  private key(event: KeyboardEvent, patches: Patches): void {
-    const { layer, pin } = this.store.get();
-    const current = patches.of(focus(this.store.get()));
+  private look(patch: Patch | undefined): void {
+    if (this.pane.speaking) return this.pane.hover(patch?.entry ?? null);
+    this.looked = patch;
+    const state = this.pane.store.get();
+    this.mark(state);
+    this.tell(state);
+  }
+
+  private pin(patch: Patch | undefined): void {
+    if (!patch) return;
+    if (this.pane.speaking) this.pane.toggle(patch.entry);
+    else this.look(patch);
+  }
+
+  private key(event: KeyboardEvent): void {
+    const { pane } = this;
+    const state = pane.store.get();
+    const current = pane.speaking ? this.patches.of(pane.focus(state)) : this.looked;
     const move = MOVES[event.key];
-    if (move) this.store.set({ hover: patches.beside(current, ...move)?.entry ?? null });
+    if (move) this.look(this.patches.beside(current, ...move));
     else if (event.key === "Enter" || event.key === " ") this.pin(current);
-    else if (event.key === "PageDown") this.store.set({ layer: Math.min(layer + 1, this.reading.nLayers - 1) });
-    else if (event.key === "PageUp") this.store.set({ layer: Math.max(layer - 1, 0) });
-    else if (event.key === "Escape" && pin !== null) this.store.set({ pin: null });
+    else if (event.key === "PageDown") pane.step(1);
+    else if (event.key === "PageUp") pane.step(-1);
     else return;
     event.preventDefault();
     event.stopPropagation();
   }
 
-  private pin(patch: Patch | undefined): void {
-    if (!patch) return;
-    this.store.set({ pin: this.store.get().pin === patch.entry ? null : patch.entry });
-  }
-
   private under(event: MouseEvent): Patch | undefined {
     const bounds = this.stage.getBoundingClientRect();
-    const scale = this.options.spec.width / bounds.width;
-    return this.options.patches.under((event.clientX - bounds.left) * scale, (event.clientY - bounds.top) * scale);
+    const scale = this.spec.width / bounds.width;
+    const [x, y] = [(event.clientX - bounds.left) * scale, (event.clientY - bounds.top) * scale];
+    return this.patches.under(x, y, this.patches.sheets[this.level]);
+  }
+
+  private drawing(state: State): Drawing {
+    if (this.fields.over(this.pane, state)) return "field";
+    if (!this.pane.speaking) return state.mode === "none" ? "none" : "grid";
+    return state.mode === "words" ? "words" : "none";
   }
 
   private draw(state: State): void {
-    const { spec, patches, speaking, heat } = this.options;
     const { clientWidth: width, clientHeight: height } = this.stage;
     if (width === 0) return;
-    const scale = width / spec.width;
-    const context = prepare(this.canvas, width, height);
-    this.stage.dataset["mode"] = speaking ? state.mode : "grid";
-    const map = speaking ? heat(state) : null;
-    if (!speaking) drawGrid(context, patches, scale);
-    else if (map) drawHeat(context, patches, scale, state.layer, map);
-    else if (state.mode === "words") drawWords(context, this.reading, patches, scale, state.layer, width);
+    const drawing = this.drawing(state);
+    this.stage.dataset["drawing"] = drawing;
+    if (this.picture) this.picture.style.filter = FILTERS[drawing];
+    this.paint(prepare(this.canvas, width, height), state, width);
+  }
+
+  private paint(pen: Pen, state: State, width: number): void {
+    const scale = width / this.spec.width;
+    const row = this.pane.row(state);
+    const patches = this.patches.sheets[this.level] ?? [];
+    const field = this.fields.over(this.pane, state);
+    const drawing = this.drawing(state);
+    const share = field && this.fields.share(field, state);
+    if (field && share) drawField(pen, patches, scale, (entry) => share(row, entry), field.palette);
+    else if (drawing === "words") drawWords(pen, this.pane.reading, patches, scale, row, width);
+    else if (drawing === "grid") drawGrid(pen, patches, scale);
   }
 
   private mark(state: State): void {
-    this.outline(this.cursors.hover, this.options.patches.of(state.hover));
-    this.outline(this.cursors.pin, this.options.patches.of(state.pin));
+    const { pane, patches } = this;
+    this.outline(this.cursors.hover, pane.speaking ? patches.of(pane.hovered(state)) : this.looked);
+    this.outline(this.cursors.pin, pane.speaking ? patches.of(pane.pinned(state)) : undefined);
+  }
+
+  /** Under the picture: what the patch looked at holds. */
+  private tell(state: State): void {
+    const { pane, patches } = this;
+    const patch = pane.speaking ? patches.of(pane.hovered(state)) : this.looked;
+    const row = pane.row(state);
+    const field = this.fields.over(this.pane, state);
+    const parts = patch ? [`row ${patch.row}, column ${patch.col}`] : [];
+    if (patch && field) parts.push(field.text(field.at(row, patch.entry)));
+    else if (patch && pane.speaking) {
+      const { reading } = pane;
+      parts.push(`${visible(reading.piece(reading.topToken(row, patch.entry, 0)))} ${percent(reading.topLogprob(row, patch.entry, 0))}`);
+    }
+    this.told.textContent = parts.join(": ");
   }
 
   private outline(cursor: HTMLElement, patch: Patch | undefined): void {
-    cursor.hidden = !patch || !this.options.speaking;
+    cursor.hidden = !patch;
     if (!patch) return;
-    const { width, height } = this.options.spec;
-    cursor.style.left = `${(100 * patch.box.left) / width}%`;
-    cursor.style.top = `${(100 * patch.box.top) / height}%`;
-    cursor.style.width = `${(100 * (patch.box.right - patch.box.left)) / width}%`;
-    cursor.style.height = `${(100 * (patch.box.bottom - patch.box.top)) / height}%`;
+    const { width, height } = this.spec;
+    const { left, top, right, bottom } = patch.box;
+    cursor.style.left = `${(100 * left) / width}%`;
+    cursor.style.top = `${(100 * top) / height}%`;
+    cursor.style.width = `${(100 * (right - left)) / width}%`;
+    cursor.style.height = `${(100 * (bottom - top)) / height}%`;
   }
+}
+
+/** The parts of the state that decide what lies over a picture. */
+export function overlaid({ mode, query, measure, pick }: State): readonly unknown[] {
+  return [mode, query, measure, pick];
 }

@@ -5,13 +5,33 @@ type Rgb = readonly [number, number, number];
 const HEAT: readonly Rgb[] = [
   [20, 14, 54], [79, 18, 123], [139, 41, 129], [200, 62, 115], [242, 104, 92], [254, 166, 111], [252, 253, 191],
 ];
+/** Blue below zero, orange above, apart for every kind of colour vision. */
+const SIGNED: readonly Rgb[] = [
+  [120, 190, 255], [52, 124, 214], [24, 60, 120], [34, 34, 38], [128, 62, 16], [224, 116, 24], [255, 206, 120],
+];
+const STEPS = 256;
 
-/** Colour of a share in 0..1 on the heat scale. */
-export function heat(share: number): string {
-  const place = Math.min(Math.max(share, 0), 1) * (HEAT.length - 1);
-  const low = Math.min(Math.floor(place), HEAT.length - 2);
-  const channels = HEAT[low]!.map((value, i) => Math.round(value + (HEAT[low + 1]![i]! - value) * (place - low)));
-  return `rgb(${channels.join(" ")})`;
+export type Palette = "heat" | "signed";
+
+const TABLES: Record<Palette, readonly string[]> = { heat: table(HEAT), signed: table(SIGNED) };
+
+/** Colour of a share in 0..1. */
+export function colourOf(share: number, palette: Palette = "heat"): string {
+  return TABLES[palette][Math.round(Math.min(Math.max(share, 0), 1) * (STEPS - 1))]!;
+}
+
+/** Whether text on this colour must be dark. */
+export function isBright(share: number, palette: Palette = "heat"): boolean {
+  return palette === "heat" ? share > 0.66 : share < 0.16 || share > 0.84;
+}
+
+function table(stops: readonly Rgb[]): string[] {
+  return Array.from({ length: STEPS }, (_, i) => {
+    const place = (i / (STEPS - 1)) * (stops.length - 1);
+    const low = Math.min(Math.floor(place), stops.length - 2);
+    const mixed = stops[low]!.map((value, c) => Math.round(value + (stops[low + 1]![c]! - value) * (place - low)));
+    return `#${mixed.map((value) => value.toString(16).padStart(2, "0")).join("")}`;
+  });
 }
 
 export interface Range {
@@ -31,6 +51,13 @@ export function rangeOf(values: Iterable<number>): Range | null {
   return low > high ? null : { low, high };
 }
 
+/** The range that holds all of several. */
+export function hull(ranges: readonly (Range | null)[]): Range | null {
+  return rangeOf(ranges.flatMap((range) => (range ? [range.low, range.high] : [])));
+}
+
+/** Place on a range, 1 where it holds a single value; NaN stays NaN. */
 export function shareOf(value: number, range: Range): number {
+  if (Number.isNaN(value)) return NaN;
   return range.high > range.low ? (value - range.low) / (range.high - range.low) : 1;
 }

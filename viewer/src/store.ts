@@ -1,27 +1,73 @@
 /** The page's state: one frozen object, replaced as a whole; views redraw at most once a frame. */
 
-export type Mode = "words" | "entropy" | "search" | "none";
+/** What lies over the pictures: words, a value per patch, or nothing. */
+export type Mode = "words" | "entropy" | "kl" | "search" | "none" | `channel:${string}`;
 
-export interface State {
-  /** row of the layer looked at */
-  readonly layer: number;
-  readonly mode: Mode;
-  readonly query: string;
-  /** position under the pointer or the keyboard, if any */
-  readonly hover: number | null;
-  /** position pinned by a click */
-  readonly pin: number | null;
-  /** position of the answer step that the chart tells of */
-  readonly step: number;
+/** How a searched word is measured. */
+export type Measure = "logprob" | "probability" | "rank";
+
+/** What colours the matrix. */
+export type Colour = "probability" | "entropy" | "kl" | "rank" | "overlay";
+
+/** Which positions the matrix lists. */
+export type Filter = "all" | "patch" | "text" | "generated";
+
+/** A position of one of the readings shown. */
+export interface Spot {
+  readonly pane: number;
+  readonly position: number;
 }
 
-type View = (state: State, before: State | null) => void;
+export interface State {
+  /** place on the layer slider that all readings share */
+  readonly stop: number;
+  readonly mode: Mode;
+  readonly query: string;
+  readonly measure: Measure;
+  /** chosen index along each axis of a channel that the page does not know, by the axis's name */
+  readonly pick: Readonly<Record<string, number>>;
+  /** whether the maps of all layers are shown */
+  readonly multiples: boolean;
+  /** position under the pointer or the keyboard, if any */
+  readonly hover: Spot | null;
+  /** position pinned by a click */
+  readonly pin: Spot | null;
+  /** number of the answer token that charts tell of while nothing is pinned */
+  readonly step: number;
+  /** pieces whose trajectories are drawn beside those of the searched words */
+  readonly followed: readonly string[];
+  readonly colour: Colour;
+  readonly filter: Filter;
+  /** words that the listed rows of the matrix must hold */
+  readonly find: string;
+}
+
+export const START: State = Object.freeze({
+  stop: 0,
+  mode: "words",
+  query: "",
+  measure: "logprob",
+  pick: {},
+  multiples: false,
+  hover: null,
+  pin: null,
+  step: 0,
+  followed: [],
+  colour: "probability",
+  filter: "all",
+  find: "",
+});
+
+interface Watch {
+  select: (state: State) => readonly unknown[];
+  act: (state: State) => void;
+  seen: readonly unknown[] | null;
+}
 
 export class Store {
   private state: State;
-  private shown: State | null = null;
-  private readonly views: View[] = [];
-  private waiting = false;
+  private readonly watches: Watch[] = [];
+  private waiting = 0;
 
   constructor(initial: State) {
     this.state = Object.freeze(initial);
@@ -33,36 +79,36 @@ export class Store {
 
   set(change: Partial<State>): void {
     this.state = Object.freeze({ ...this.state, ...change });
-    if (this.waiting) return;
-    this.waiting = true;
-    requestAnimationFrame(() => {
-      this.waiting = false;
-      this.draw();
-    });
+    this.waiting ||= requestAnimationFrame(() => this.draw());
   }
 
-  onChange(view: View): void {
-    this.views.push(view);
+  /** Call `act` at the first draw, and whenever something that `select` picks out has changed. */
+  watch(select: Watch["select"], act: Watch["act"]): void {
+    this.watches.push({ select, act, seen: null });
   }
 
-  draw(): void {
-    const before = this.shown;
-    this.shown = this.state;
-    for (const view of this.views) view(this.state, before);
+  /** Bring every view up to date now; `all` also those whose state is unchanged. */
+  draw(all = false): void {
+    this.cancel();
+    const start = performance.now();
+    for (const watch of this.watches) {
+      const picked = watch.select(this.state);
+      if (!all && watch.seen && picked.every((value, i) => Object.is(value, watch.seen![i]))) continue;
+      watch.seen = picked;
+      watch.act(this.state);
+    }
+    performance.clearMeasures("patchlens:draw");
+    performance.measure("patchlens:draw", { start });
+  }
+
+  /** Forget a redraw that is due. */
+  cancel(): void {
+    cancelAnimationFrame(this.waiting);
+    this.waiting = 0;
   }
 }
 
-/** Whether any of the fields differs (or nothing was drawn yet). */
-export function changed(now: State, before: State | null, ...fields: (keyof State)[]): boolean {
-  return before === null || fields.some((field) => now[field] !== before[field]);
-}
-
-/** The position that panel and overlay speak of. */
-export function focus(state: State): number {
-  return state.hover ?? state.pin ?? state.step;
-}
-
-/** The position whose layers the chart shows. */
-export function charted(state: State): number {
-  return state.pin ?? state.step;
+/** A list with an item put in, or taken out if it was there. */
+export function toggled<T>(list: readonly T[], item: T): readonly T[] {
+  return list.includes(item) ? list.filter((other) => other !== item) : [...list, item];
 }

@@ -1,32 +1,35 @@
 /** Every position of the sequence: tokens one by one, runs of patches drawn together. */
 
-import { el, pieceNode } from "./dom";
+import { el, named, pieceNode } from "./dom";
+import type { Pane } from "./pane";
+import { placeName } from "./place";
 import type { Reading } from "./reading";
-import { changed, focus, type Store } from "./store";
-import { placeName } from "./panel";
 
 export class Strip {
-  readonly node = el("section", { class: "card strip", "aria-labelledby": "strip-title" });
+  readonly node: HTMLElement;
+  private readonly reading: Reading;
   private readonly buttons = new Map<number, HTMLElement>();
+  private lit: HTMLElement | undefined;
 
   constructor(
-    private readonly reading: Reading,
-    private readonly store: Store,
+    private readonly pane: Pane,
     private readonly focusPicture: (image: number) => void,
   ) {
+    this.reading = pane.reading;
+    const title = el("h2", {}, "Sequence");
     const tokens = el("div", { class: "tokens", role: "toolbar", "aria-label": "Positions" }, ...this.items());
-    this.node.append(
-      el("h2", { id: "strip-title" }, "Sequence"),
-      el("p", { class: "sub" }, "Hover a token to see what is read there; click to pin it."),
-      tokens,
-    );
-    tokens.addEventListener("keydown", (event) => this.key(event));
-    store.onChange((state, before) => {
-      if (!changed(state, before, "hover", "pin", "step")) return;
-      this.buttons.forEach((button, position) => {
-        button.setAttribute("aria-pressed", String(state.pin === position));
-        button.classList.toggle("focus", focus(state) === position);
-      });
+    const hint = el("p", { class: "sub" }, "Hover a token to see what is read there; click to pin it.");
+    this.node = named(el("section", { class: "card strip" }), title);
+    this.node.append(title, hint, tokens);
+    this.listen(tokens);
+    pane.store.watch((state) => [pane.focus(state)], (state) => {
+      this.lit?.classList.remove("focus");
+      this.lit = this.buttons.get(pane.focus(state));
+      this.lit?.classList.add("focus");
+    });
+    pane.store.watch((state) => [pane.pinned(state)], (state) => {
+      const pinned = pane.pinned(state);
+      this.buttons.forEach((button, position) => button.setAttribute("aria-pressed", String(pinned === position)));
     });
   }
 
@@ -70,16 +73,29 @@ export class Strip {
       { type: "button", class: classes.filter(Boolean).join(" "), title: placeName(this.reading, position) },
       pieceNode(this.reading.piece(token[position]!)),
     );
-    const { store } = this;
-    button.addEventListener("pointerenter", (event) => {
-      if (event.pointerType !== "touch") store.set({ hover: position });
-    });
-    button.addEventListener("pointerleave", () => store.set({ hover: null }));
-    button.addEventListener("focus", () => button.matches(":focus-visible") && store.set({ hover: position }));
-    button.addEventListener("blur", () => store.set({ hover: null }));
-    button.addEventListener("click", () => store.set({ pin: store.get().pin === position ? null : position }));
+    button.dataset["position"] = String(position);
     this.buttons.set(position, button);
     return button;
+  }
+
+  private listen(tokens: HTMLElement): void {
+    const at = (event: Event): number | null => {
+      const button = event.target instanceof Element ? event.target.closest<HTMLElement>("[data-position]") : null;
+      return button ? Number(button.dataset["position"]) : null;
+    };
+    tokens.addEventListener("pointerover", (event) => {
+      if (event.pointerType !== "touch") this.pane.hover(at(event));
+    });
+    tokens.addEventListener("pointerleave", () => this.pane.hover(null));
+    tokens.addEventListener("focusin", (event) => {
+      if (event.target instanceof Element && event.target.matches(":focus-visible")) this.pane.hover(at(event));
+    });
+    tokens.addEventListener("focusout", () => this.pane.hover(null));
+    tokens.addEventListener("click", (event) => {
+      const position = at(event);
+      if (position !== null) this.pane.toggle(position);
+    });
+    tokens.addEventListener("keydown", (event) => this.key(event));
   }
 
   private key(event: KeyboardEvent): void {
@@ -88,7 +104,7 @@ export class Strip {
       ArrowRight: "nextElementSibling",
     };
     const side = sides[event.key];
-    const next = side && document.activeElement?.[side];
+    const next = side && event.target instanceof Element && event.target[side];
     if (!(next instanceof HTMLElement)) return;
     next.focus();
     event.preventDefault();

@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { place, sizesFor, type Label } from "../src/labels";
 import { Patches } from "../src/patches";
-import { heat, rangeOf, shareOf } from "../src/scale";
+import { colourOf, hull, isBright, rangeOf, shareOf } from "../src/scale";
 
 const GRID = {
   kind: [0, 1, 1, 1, 1],
@@ -81,11 +81,44 @@ test("font sizes stay readable and bounded", () => {
 });
 
 test("the heat scale grows lighter all the way", () => {
-  const light = Array.from({ length: 21 }, (_, i) => {
-    const [r = 0, g = 0, b = 0] = heat(i / 20).match(/\d+/g)!.map(Number);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  });
+  const light = Array.from({ length: 21 }, (_, i) => lightness(colourOf(i / 20)));
   light.slice(1).forEach((value, i) => assert.ok(value > light[i]!, `step ${i}`));
+});
+
+test("the signed scale is darkest at zero and grows lighter both ways", () => {
+  const light = Array.from({ length: 21 }, (_, i) => lightness(colourOf(i / 20, "signed")));
+  light.slice(0, 10).forEach((value, i) => assert.ok(value > light[i + 1]!, `below zero, step ${i}`));
+  light.slice(11).forEach((value, i) => assert.ok(value > light[i + 10]!, `above zero, step ${i}`));
+  assert.notEqual(colourOf(0, "signed"), colourOf(1, "signed"));
+});
+
+test("text on a colour is dark exactly where the colour is bright", () => {
+  for (const palette of ["heat", "signed"] as const) {
+    for (let i = 0; i <= 20; i++) {
+      const light = lightness(colourOf(i / 20, palette));
+      if (light > 165) assert.ok(isBright(i / 20, palette), `${palette} ${i}`);
+      if (light < 110) assert.ok(!isBright(i / 20, palette), `${palette} ${i}`);
+    }
+  }
+});
+
+function lightness(colour: string): number {
+  const [r = 0, g = 0, b = 0] = colour.match(/[0-9a-f]{2}/g)!.map((part) => parseInt(part, 16));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+}
+
+test("a hull holds all ranges, whatever is missing", () => {
+  assert.deepEqual(hull([{ low: 1, high: 2 }, null, { low: -1, high: 1.5 }]), { low: -1, high: 2 });
+  assert.equal(hull([null]), null);
+});
+
+test("tiles that show the same pixels lie on sheets of their own", () => {
+  const tile = [-1, 0, 1, 2, 0];
+  const apart = new Patches({ ...GRID, tile }, 0);
+  assert.equal(apart.sheets.length, 1);
+  const box = [...GRID.box.slice(0, 12), 0, 0, 100, 100, 0, 0, 5, 5];
+  const { sheets } = new Patches({ ...GRID, tile, box }, 0);
+  assert.deepEqual(sheets.map((sheet) => sheet.map(({ entry }) => entry)), [[1, 2], [3]]);
 });
 
 test("ranges skip what is missing", () => {
