@@ -243,10 +243,10 @@ def test_colours_are_told_and_drawn(open_page: Opener, reading: Reading, colour:
         assert key[1] == "rank 1"
 
 
-def test_entropy_and_the_overlay_of_entropy_look_the_same_where_their_scales_agree(open_page: Opener) -> None:
-    page = open_page(make_reading(steps=1), height=2600)
+def test_the_key_says_whether_something_lies_over_the_picture_to_colour_by(open_page: Opener) -> None:
+    page = open_page(make_reading())
     page.get_by_label("Colour of the cells").select_option("overlay")
-    expect(page.locator(".matrix .key")).to_contain_text("nothing but words")
+    expect(page.locator(".matrix .key")).to_have_text("nothing but words lies over the picture")
     page.locator(".overlay-bar button", has_text="Entropy").click()
     expect(page.locator(".matrix .key")).to_contain_text("entropy, coloured as over the picture")
 
