@@ -1,0 +1,8 @@
+"""The command line: parse, call one function, print. Heavy imports wait inside the commands."""
+
+# isort: off
+# In the order in which --help lists the commands.
+from patchlens.cli import read as read
+from patchlens.cli import show as show
+from patchlens.cli import models as models
+from patchlens.cli.app import main as main
