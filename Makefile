@@ -28,9 +28,10 @@ browser: .venv/.test
 peers: .venv-peers/.done
 	.venv-peers/bin/python -m pytest peers
 
-bench: .venv/.test
+bench: .venv/.test browser
 	$(BIN)/python benchmarks/lens.py
 	$(BIN)/python benchmarks/capture.py
+	$(BIN)/python benchmarks/viewer.py
 
 # The page's bundle, from viewer/ into the package; a test holds the two together.
 page: .venv/.test
