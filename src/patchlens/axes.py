@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 from patchlens.errors import SelectionError
 
@@ -29,6 +29,19 @@ class PositionKind(StrEnum):
     PATCH = "patch"
     IMAGE_OTHER = "image_other"
     SPECIAL = "special"
+
+
+FitKind = Literal["text", "patch", "answer"]
+"""Kinds of position that a lens may be fitted apart for; "answer" predicts a token of the answer."""
+
+FIT_KINDS: Final[tuple[FitKind, ...]] = ("text", "patch", "answer")
+
+
+def fit_kind(kind: str, step: int) -> FitKind:
+    """What a position counts as for a fitted lens: its answer step first, then whether it is a patch."""
+    if step >= 0:
+        return "answer"
+    return "patch" if kind == PositionKind.PATCH else "text"
 
 
 def layer_name(layer: int, n_layers: int) -> str:

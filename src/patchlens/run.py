@@ -13,14 +13,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from patchlens.axes import PositionKind
+from patchlens.axes import PositionKind, fit_kind
 from patchlens.capture import Captured, capture
 from patchlens.demo import bundled_models
 from patchlens.demo.domain import SceneDomain
 from patchlens.errors import SelectionError
 from patchlens.grid import Places
 from patchlens.inputs import OpenedPicture, PictureLike, open_picture, prepare
-from patchlens.lens import Lens, LogitLens, Statistics, stream_statistics
+from patchlens.lens import KindedLens, Lens, LogitLens, Statistics, read_statistics
 from patchlens.models import load_adapter
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
@@ -144,7 +144,7 @@ class Trace:
 
     def read(
         self,
-        lens: Lens | None = None,
+        lens: Lens | KindedLens | None = None,
         *,
         top_k: int = 10,
         targets: Sequence[str | int] = (),
@@ -166,11 +166,13 @@ class Trace:
         lens = lens or LogitLens()
         adapter, captured = self.adapter, self.captured
         found = tuple(find_target(adapter.tokenizer, word) for word in targets)
-        statistics = stream_statistics(
+        positions = self._positions()
+        statistics = read_statistics(
             captured.resid,
             captured.final,
             lens,
             adapter.unembed,
+            [fit_kind(kind, step) for kind, step in zip(positions.kind, positions.step, strict=True)],
             layers=captured.layers,
             n_layers=adapter.n_layers,
             top_k=top_k,
@@ -178,7 +180,6 @@ class Trace:
             progress=None if progress is None else lambda done, total: progress("lens", done, total),
         )
         columns = _arrays(statistics)
-        positions = self._positions()
         ids = {t.token for t in found}.union(
             np.unique(columns["top_ids"]).tolist(), self.answer.ids, positions.token.tolist()
         )

@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
+from patchlens.axes import FitKind
 from patchlens.unembed import Unembed
 
 JSON: TypeAlias = str | int | float | bool | None
@@ -41,4 +42,22 @@ class Lens(Protocol):
             layer: number of that layer, 0 being the embeddings.
             unembed: the model's unembedding; ``unembed.norm`` applies the final norm.
         """
+        ...
+
+
+@runtime_checkable
+class KindedLens(Protocol):
+    """A lens fitted apart for several kinds of position: it gives the one for each."""
+
+    @property
+    def name(self) -> str:
+        """Short name written into a reading, such as ``tuned``."""
+        ...
+
+    def params(self) -> Mapping[str, JSON]:
+        """Everything that changes the result, as JSON values, for the manifest of a reading."""
+        ...
+
+    def for_kind(self, kind: FitKind) -> Lens:
+        """Return the lens for one kind of position; where none was fitted, the one that stands in."""
         ...
