@@ -31,8 +31,8 @@ await build({
   ...common,
   entryPoints: [
     { in: join(here, "src/main.ts"), out: "viewer" },
-    { in: join(here, "src/viewer.css"), out: "viewer" },
-    { in: join(here, "src/index.css"), out: "index" },
+    { in: join(here, "src/styles/viewer.css"), out: "viewer" },
+    { in: join(here, "src/styles/index.css"), out: "index" },
   ],
   outdir: target,
   format: "iife",

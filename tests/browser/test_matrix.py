@@ -16,7 +16,7 @@ from browser.watch import settle
 from patchlens.reading import Reading
 from readings import HOSTILE, WORDS, make_reading
 
-# As in viewer/src/matrix-layout.ts, on a wide page.
+# As in viewer/src/matrix/layout.ts, on a wide page.
 HEAD, TOP, LINE = 158, 26, 21
 # Names of the pieces among the samples that cannot be shown as they are.
 CODES = {"\n": "LF", "\t": "TAB", "<0xE2>": "E2", "<0x0A>": "0A"}

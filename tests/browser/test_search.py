@@ -128,7 +128,7 @@ def test_nothing_typed_asks_for_a_word(open_page: Opener) -> None:
     page = open_page(sample())
     for nothing in ("", " , "):
         search(page, nothing)
-        expect(page.locator(".legend")).to_have_text("Type a word to see where it is read.")
+        expect(page.locator(".legend")).to_contain_text("Type a word to see where it is read")
 
 
 def test_a_word_that_stands_only_in_the_prompt_is_at_no_patch(open_page: Opener) -> None:
@@ -162,3 +162,20 @@ def test_the_value_of_the_patch_pointed_at_is_told(open_page: Opener) -> None:
     expect(told).to_contain_text(f"row {row}, column {col}: ")
     value = told.inner_text().split(": ")[1]
     assert float(value.removesuffix(" nats")) == pytest.approx(float(values[row, col]), abs=0.05)
+
+
+def test_words_that_patches_are_sure_of_are_offered(open_page: Opener) -> None:
+    reading = make_reading(rows=6, cols=8, n_layers=6)
+    page = open_page(reading)
+    page.locator(".overlay-bar button", has_text="Find words").click()
+    offers = page.locator(".offer")
+    expect(offers.first).to_be_visible()
+    patches = reading.positions.kind == "patch"
+    held = {
+        reading.pieces[int(token)].strip("▁").lower() for token in reading.top_ids[3:, patches, 0].ravel()
+    }
+    words = offers.all_inner_texts()
+    assert set(words) <= held
+    offers.first.click()
+    expect(page.locator(".query")).to_have_value(words[0])
+    expect(page.locator(".legend")).to_contain_text("log scale")

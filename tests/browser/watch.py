@@ -17,20 +17,24 @@ addEventListener("securitypolicyviolation", (event) =>
 
 @dataclass
 class Watch:
-    """Everything that happened in the pages of some contexts and was not expected, in order."""
+    """Everything that happened in the pages of some contexts and was not expected, in order.
+
+    ``allowed`` are the files that may be opened; ``ignored`` are kinds of which nothing is kept.
+    """
 
     allowed: set[str] = field(default_factory=set)
+    ignored: set[Kind] = field(default_factory=set)
     seen: list[tuple[Kind, str]] = field(default_factory=list)
 
     def over(self, context: BrowserContext) -> None:
-        """Watch a context; of files, it may open just those in ``allowed``."""
-        context.expose_binding("reportViolation", lambda _, text: self.seen.append(("policy", text)))
+        """Watch a context from now on."""
+        context.expose_binding("reportViolation", lambda _, text: self._note("policy", text))
         context.add_init_script(REPORT_VIOLATIONS)
         context.route("**/*", self._request)
         context.on("page", lambda page: page.on("websocket", self._socket))
         context.on("dialog", self._dialog)
         context.on("console", self._console)
-        context.on("weberror", lambda error: self.seen.append(("error", str(error.error))))
+        context.on("weberror", lambda error: self._note("error", str(error.error)))
 
     def taken(self, kind: Kind) -> list[str]:
         """What happened of one kind; a test that takes it says that it expected it."""
@@ -38,24 +42,28 @@ class Watch:
         self.seen = [(other, text) for other, text in self.seen if other != kind]
         return texts
 
+    def _note(self, kind: Kind, text: str) -> None:
+        if kind not in self.ignored:
+            self.seen.append((kind, text))
+
     def _request(self, route: Route) -> None:
         url = route.request.url
         if url.split("#")[0] in self.allowed or url.startswith("blob:"):
             route.continue_()
         else:
-            self.seen.append(("request", url))
+            self._note("request", url)
             route.abort()
 
     def _socket(self, socket: WebSocket) -> None:
-        self.seen.append(("request", socket.url))
+        self._note("request", socket.url)
 
     def _dialog(self, dialog: Dialog) -> None:
-        self.seen.append(("dialog", dialog.message))
+        self._note("dialog", dialog.message)
         dialog.dismiss()
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            self.seen.append(("console", message.text))
+            self._note("console", message.text)
 
 
 def settle(page: Page) -> None:

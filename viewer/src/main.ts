@@ -1,8 +1,8 @@
 /** Entry of the self-contained page: unpack the readings that it holds and show them. */
 
-import { unpack } from "./decode";
+import { unpack } from "./reading/decode";
 import { show } from "./page";
-import { Reading } from "./reading";
+import { Reading } from "./reading/reading";
 
 async function start(root: HTMLElement): Promise<void> {
   const blocks = [...document.querySelectorAll("script.reading")];

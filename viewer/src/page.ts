@@ -1,26 +1,27 @@
 /** The page put together from one reading, or from several side by side with their layers locked. */
 
-import { Address } from "./address";
-import { Chart } from "./chart";
-import { LayerBar, OverlayBar } from "./controls";
-import { el } from "./dom";
-import { Fields, isPlaced } from "./field";
-import { heading, letter } from "./heading";
-import { link } from "./links";
-import { Matrix } from "./matrix";
-import { Multiples } from "./multiples";
-import { Pane } from "./pane";
-import { Panel } from "./panel";
-import { PictureView } from "./picture";
-import type { Reading } from "./reading";
-import { stopsOf } from "./stops";
-import { saveMenu } from "./save";
-import type { Sheet } from "./sheet";
-import { Store, START, type State } from "./store";
-import { Strip } from "./strip";
-import { visibleText } from "./text";
-import { Tools } from "./tools";
-import { Trajectory } from "./trajectory";
+import { Address } from "./state/address";
+import { Chart } from "./parts/chart";
+import { LayerBar } from "./parts/layer-bar";
+import { OverlayBar } from "./parts/overlay-bar";
+import { el } from "./parts/dom";
+import { Fields, isPlaced } from "./state/field";
+import { heading, letter } from "./parts/heading";
+import { link } from "./state/links";
+import { Matrix } from "./matrix/matrix";
+import { Multiples } from "./parts/multiples";
+import { Pane } from "./state/pane";
+import { Panel } from "./parts/panel";
+import { PictureView } from "./parts/picture";
+import type { Reading } from "./reading/reading";
+import { stopsOf } from "./state/stops";
+import { saveMenu } from "./drawing/save";
+import type { Sheet } from "./drawing/sheet";
+import { Store, START, type State } from "./state/store";
+import { Strip } from "./parts/strip";
+import { visibleText } from "./reading/text";
+import { Tools } from "./parts/tools";
+import { Trajectory } from "./parts/trajectory";
 
 const NO_WORDS =
   "This model looks at the picture by cross-attention: its patches are not positions of the sequence, " +

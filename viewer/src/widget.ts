@@ -1,11 +1,11 @@
 /** Entry of the notebook's widget: the page in a shadow root, which keeps the notebook's style and its own apart. */
 
-import { inflate, split } from "./decode";
-import { el } from "./dom";
+import { inflate, split } from "./reading/decode";
+import { el } from "./parts/dom";
 import { follow, type Model } from "./kernel";
 import { show } from "./page";
-import { Reading } from "./reading";
-import style from "./viewer.css";
+import { Reading } from "./reading/reading";
+import style from "./styles/viewer.css";
 
 interface Place {
   model: Model;

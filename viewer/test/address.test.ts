@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { decode, encode } from "../src/address";
-import { START, type State } from "../src/store";
+import { decode, encode } from "../src/state/address";
+import { START, type State } from "../src/state/store";
 
 const BOUNDS = { stops: 33, positions: [600, 20], channels: ["attention image"] };
 const INITIAL: State = { ...START, stop: 30 };

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Lexicon } from "../src/concept";
+import { Lexicon } from "../src/reading/concept";
 
 const TOKENS = ["▁Cat", "cat", "▁dog", "▁gira", "ffe", "猫", "▁", "▁Sav"];
 const TARGETS = [

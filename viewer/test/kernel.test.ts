@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { follow, type Model } from "../src/kernel";
-import { Pane } from "../src/pane";
-import type { Reading } from "../src/reading";
-import { START, Store } from "../src/store";
+import { Pane } from "../src/state/pane";
+import type { Reading } from "../src/reading/reading";
+import { START, Store } from "../src/state/store";
 
 let frame: (() => void) | null = null;
 Object.assign(globalThis, {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { place, sizesFor, type Label } from "../src/labels";
-import { Patches } from "../src/patches";
-import { colourOf, hull, isBright, rangeOf, shareOf } from "../src/scale";
+import { place, sizesFor, type Label } from "../src/drawing/labels";
+import { Patches } from "../src/reading/patches";
+import { colourOf, hull, isBright, luminance, rangeOf, shareOf } from "../src/drawing/scale";
 
 const GRID = {
   kind: [0, 1, 1, 1, 1],
@@ -81,31 +81,27 @@ test("font sizes stay readable and bounded", () => {
 });
 
 test("the heat scale grows lighter all the way", () => {
-  const light = Array.from({ length: 21 }, (_, i) => lightness(colourOf(i / 20)));
+  const light = Array.from({ length: 21 }, (_, i) => luminance(colourOf(i / 20)));
   light.slice(1).forEach((value, i) => assert.ok(value > light[i]!, `step ${i}`));
 });
 
 test("the signed scale is darkest at zero and grows lighter both ways", () => {
-  const light = Array.from({ length: 21 }, (_, i) => lightness(colourOf(i / 20, "signed")));
+  const light = Array.from({ length: 21 }, (_, i) => luminance(colourOf(i / 20, "signed")));
   light.slice(0, 10).forEach((value, i) => assert.ok(value > light[i + 1]!, `below zero, step ${i}`));
   light.slice(11).forEach((value, i) => assert.ok(value > light[i + 10]!, `above zero, step ${i}`));
   assert.notEqual(colourOf(0, "signed"), colourOf(1, "signed"));
 });
 
-test("text on a colour is dark exactly where the colour is bright", () => {
+test("text on a colour is black or white, whichever stands out more", () => {
   for (const palette of ["heat", "signed"] as const) {
-    for (let i = 0; i <= 20; i++) {
-      const light = lightness(colourOf(i / 20, palette));
-      if (light > 165) assert.ok(isBright(i / 20, palette), `${palette} ${i}`);
-      if (light < 110) assert.ok(!isBright(i / 20, palette), `${palette} ${i}`);
+    for (let i = 0; i <= 40; i++) {
+      const under = luminance(colourOf(i / 40, palette));
+      const [black, white] = [(under + 0.05) / 0.05, 1.05 / (under + 0.05)];
+      if (Math.abs(black - white) > 0.05) assert.equal(isBright(i / 40, palette), black > white, `${palette} ${i}`);
     }
   }
 });
 
-function lightness(colour: string): number {
-  const [r = 0, g = 0, b = 0] = colour.match(/[0-9a-f]{2}/g)!.map((part) => parseInt(part, 16));
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-}
 
 test("a hull holds all ranges, whatever is missing", () => {
   assert.deepEqual(hull([{ low: 1, high: 2 }, null, { low: -1, high: 1.5 }]), { low: -1, high: 2 });

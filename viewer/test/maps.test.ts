@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import type { Field } from "../src/field";
-import { drawMaps, mapSize, sheetSize, type MapPlan } from "../src/maps";
-import type { Pen } from "../src/pen";
+import type { Field } from "../src/state/field";
+import { drawMaps, mapSize, sheetSize, type MapPlan } from "../src/drawing/maps";
+import type { Pen } from "../src/drawing/pen";
 
 const ruler = { font: "", measureText: (text: string) => ({ width: 10 * text.length }) };
 Object.assign(globalThis, { document: { createElement: () => ({ getContext: () => ruler }) } });

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Lexicon } from "../src/concept";
-import type { Field } from "../src/field";
-import { beside, centre, fullSize, layOut, left, LINE, moved, reveal, seen, top, TOP, under } from "../src/matrix-layout";
-import { extremes } from "../src/matrix-tint";
-import { KINDS } from "../src/payload";
-import type { Reading } from "../src/reading";
-import { holds, listed, passes, rowName, rowTable, wanted } from "../src/rows";
+import { Lexicon } from "../src/reading/concept";
+import type { Field } from "../src/state/field";
+import { beside, centre, fullSize, layOut, left, LINE, moved, reveal, seen, top, TOP, under } from "../src/matrix/layout";
+import { extremes } from "../src/matrix/tint";
+import { KINDS } from "../src/reading/payload";
+import type { Reading } from "../src/reading/reading";
+import { holds, listed, passes, rowName, rowTable, wanted } from "../src/matrix/rows";
 
 const WIDE = layOut(2880, 33, 1200, 420);
 const START = { left: 0, top: 0 };

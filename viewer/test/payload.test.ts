@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deflateSync } from "node:zlib";
 
-import { Coded, FORMAT, bytesOf, bytesOfBase64, integers, magnitudes, signedValues, tokens, unpack } from "../src/decode";
-import { Reading } from "../src/reading";
-import type { ArraySpec } from "../src/payload";
+import { Coded, FORMAT, bytesOf, bytesOfBase64, integers, magnitudes, signedValues, tokens, unpack } from "../src/reading/decode";
+import { Reading } from "../src/reading/reading";
+import type { ArraySpec } from "../src/reading/payload";
 import sample from "./sample.json" with { type: "json" };
 
 // 2 layers x 3 positions x top-2 of 300 tokens, so that ids need two byte planes.

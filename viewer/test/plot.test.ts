@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { axisOf, layerTicks } from "../src/axis";
-import type { Pen, Point, TextStyle } from "../src/pen";
-import { drawPlot, frameOf, runsOf, spread, type Plot } from "../src/plot";
+import { axisOf, layerTicks } from "../src/drawing/axis";
+import type { Pen, Point, TextStyle } from "../src/drawing/pen";
+import { drawPlot, frameOf, runsOf, spread, type Plot } from "../src/drawing/plot";
 
 // Text is measured by a canvas, which there is none of here.
 const ruler = { font: "", measureText: (text: string) => ({ width: 10 * text.length }) };

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { SvgPen } from "../src/pen";
-import { csv, slug, svg } from "../src/save";
+import { SvgPen } from "../src/drawing/pen";
+import { csv, slug, svg } from "../src/drawing/save";
 
 test("tables quote what needs it, keep seven digits, leave out what is unknown, and run no formula", () => {
   assert.equal(

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { stopsOf } from "../src/stops";
+import { stopsOf } from "../src/state/stops";
 
 test("one reading: a stop per row", () => {
   assert.deepEqual(stopsOf([{ layers: [0, 2, 4], nLayers: 4 }]), [[0], [1], [2]]);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import cases from "../../tests/views/visible.json";
-import { fold, isWord, nats, percent, short, visible, visibleText } from "../src/text";
+import { fold, isWord, nats, percent, short, visible, visibleText } from "../src/reading/text";
 
 for (const [piece, shown] of cases as [string, string][]) {
   test(`${JSON.stringify(piece)} is shown as ${shown}`, () => assert.equal(visible(piece), shown));

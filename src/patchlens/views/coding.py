@@ -1,4 +1,4 @@
-"""Arrays as bytes that deflate well, and back-to-back in one stream; `viewer/src/decode.ts` reads them.
+"""Arrays as bytes that deflate well, back-to-back in one stream; `viewer/src/reading/decode.ts` reads them.
 
 Integers are byte planes, lowest first. Real numbers are 8-bit codes on a square-root scale, which keeps
 the small values that matter for probabilities fine: within 0.4% of the largest value everywhere (0.8%
