@@ -12,11 +12,11 @@ import patchlens
 SOURCE = Path(patchlens.__file__).parent
 TIERS = [
     {"errors", "axes", "grid", "files", "selection"},
-    {"reading", "records", "concept", "store", "validate", "frames"},
+    {"reading", "records", "concept", "sealed", "store", "validate", "frames"},
     {"models", "inputs", "unembed", "tokens", "demo"},
     {"capture", "lens", "attention", "causal"},
-    {"run"},
-    {"studies", "bench", "tour"},
+    {"run", "registry"},
+    {"studies", "bench", "tour", "fit"},
     {"cli", "__main__"},
 ]
 RANK = {name: rank for rank, tier in enumerate(TIERS) for name in tier}

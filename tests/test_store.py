@@ -14,6 +14,7 @@ from patchlens import store
 from patchlens.errors import FormatError, OutputError
 from patchlens.reading import Reading
 from patchlens.records import Channel
+from patchlens.sealed import sha256
 from patchlens.store import open_reading, to_bytes
 from patchlens.validate import ARRAYS, check
 from readings import HOSTILE, WORDS, make_reading
@@ -228,7 +229,7 @@ def test_the_documented_fields_are_the_written_ones():
 
 
 def manifest_of(path):
-    return json.loads(header(path.read_bytes())[store.MANIFEST_KEY])
+    return json.loads(header(path.read_bytes())[store.SEAL.key])
 
 
 def header(data):
@@ -237,7 +238,7 @@ def header(data):
 
 def with_manifest(tmp_path, manifest):
     text = json.dumps(manifest)
-    metadata = {store.MANIFEST_KEY: text, store.MANIFEST_HASH_KEY: store._sha256(text.encode())}
+    metadata = {store.SEAL.key: text, store.SEAL.hash_key: sha256(text.encode())}
     path = tmp_path / "changed.safetensors"
     path.write_bytes(save(load_file(GOLDEN), metadata))
     return path

@@ -36,7 +36,19 @@ class IdentityCheckError(PatchlensError):
 
 
 class FormatError(PatchlensError):
-    """A file is not a reading this version can read."""
+    """A file is not a reading or a lens that this version can read."""
+
+
+class LensError(PatchlensError):
+    """A lens was fitted for another model, or cannot be written in the form that was asked for."""
+
+
+class FitError(PatchlensError):
+    """A lens cannot be fitted from what was given."""
+
+
+class DataError(PatchlensError):
+    """What a lens should be fitted on cannot be read, is too little, or is not what was fitted on before."""
 
 
 class OutputError(PatchlensError):

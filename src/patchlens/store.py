@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +15,10 @@ from patchlens.files import write_atomically
 from patchlens.grid import Grid, Places, Tile
 from patchlens.reading import Reading
 from patchlens.records import Answer, Channel, ModelInfo, Picture, Positions, Target
+from patchlens.sealed import Seal
 from patchlens.validate import ARRAYS, check
 
-FORMAT_VERSION = 1
-MANIFEST_KEY = "patchlens"
-MANIFEST_HASH_KEY = "patchlens.sha256"
+SEAL = Seal("reading", "patchlens", version=1)
 
 P = TypeVar("P", bound=Places)
 
@@ -40,31 +37,16 @@ def save_reading(reading: Reading, path: str | Path) -> Path:
 
 def to_bytes(reading: Reading) -> bytes:
     """The file's bytes; the same reading always gives the same bytes."""
-    from safetensors.numpy import save
-
-    arrays = {name: np.ascontiguousarray(getattr(reading, name)) for name in ARRAYS}
-    arrays |= {f"channel.{c.name}": np.ascontiguousarray(c.values) for c in reading.channels}
+    arrays = {name: getattr(reading, name) for name in ARRAYS}
+    arrays |= {f"channel.{c.name}": c.values for c in reading.channels}
     arrays |= {
         f"picture.{i}": np.frombuffer(picture.data, np.uint8) for i, picture in enumerate(reading.pictures)
     }
-    manifest = _manifest(reading)
-    manifest["sha256"] = {name: _sha256(array.tobytes()) for name, array in sorted(arrays.items())}
-    text = json.dumps(manifest, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return _in_order(save(arrays, {MANIFEST_KEY: text, MANIFEST_HASH_KEY: _sha256(text.encode())}))
-
-
-def _in_order(data: bytes) -> bytes:
-    """The same file with sorted header keys: safetensors writes its metadata in no fixed order."""
-    start = 8 + int.from_bytes(data[:8], "little")
-    header = json.dumps(json.loads(data[8:start]), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    padded = header.encode()
-    padded += b" " * (-len(padded) % 8)
-    return len(padded).to_bytes(8, "little") + padded + data[start:]
+    return SEAL.to_bytes(arrays, _manifest(reading))
 
 
 def _manifest(reading: Reading) -> dict[str, Any]:
     return {
-        "format_version": FORMAT_VERSION,
         "model": dataclasses.asdict(reading.model),
         "lens": {"name": reading.lens, "params": dict(reading.lens_params)},
         "prompt": reading.prompt,
@@ -92,10 +74,6 @@ def _columns(places: Places, columns: Mapping[str, str]) -> dict[str, Any]:
     return table
 
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
 def open_reading(path: str | Path) -> Reading:
     """Read a file back, checking its version, hashes, shapes and references first.
 
@@ -103,16 +81,7 @@ def open_reading(path: str | Path) -> Reading:
         FormatError: missing, truncated, foreign, damaged, newer, or inconsistent with itself.
     """
     path = Path(path)
-    arrays, manifest = _load(path)
-    version = manifest.get("format_version")
-    if type(version) is not int or version < 1:
-        raise FormatError(f"{path.name}: format_version is {version!r}, expected a number from 1")
-    if version > FORMAT_VERSION:
-        raise FormatError(
-            f"{path.name}: format {version} is newer than this patchlens reads ({FORMAT_VERSION}); upgrade it"
-        )
-    if manifest.get("sha256") != {name: _sha256(array.tobytes()) for name, array in sorted(arrays.items())}:
-        raise FormatError(f"{path.name}: the arrays do not match the manifest's hashes; the file is damaged")
+    arrays, manifest = SEAL.read(path)
     try:
         reading = _reading(arrays, manifest)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
@@ -121,30 +90,6 @@ def open_reading(path: str | Path) -> Reading:
         ) from error
     check(reading, path.name)
     return reading
-
-
-def _load(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except FileNotFoundError as error:
-        raise FormatError(f"{path}: no such file") from error
-    except (SafetensorError, OSError, TypeError, ValueError, KeyError) as error:
-        raise FormatError(f"{path.name}: not a readable safetensors file ({error})") from error
-    if MANIFEST_KEY not in metadata:
-        raise FormatError(f"{path.name}: a safetensors file, but not a patchlens reading (no manifest)")
-    if metadata.get(MANIFEST_HASH_KEY) != _sha256(metadata[MANIFEST_KEY].encode()):
-        raise FormatError(f"{path.name}: the manifest does not match its hash; the file is damaged")
-    try:
-        manifest = json.loads(metadata[MANIFEST_KEY])
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise FormatError(f"{path.name}: the manifest is not JSON ({error})") from error
-    if not isinstance(manifest, dict):
-        raise FormatError(f"{path.name}: the manifest is not a JSON object")
-    return arrays, cast("dict[str, Any]", manifest)
 
 
 def _reading(arrays: dict[str, NDArray[Any]], manifest: dict[str, Any]) -> Reading:

@@ -1,0 +1,139 @@
+"""The tuned lens in closed form: a regression per layer and kind, then one temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from patchlens.axes import FIT_KINDS, FitKind
+from patchlens.errors import FitError
+from patchlens.lens.divergence import kl_by_temperature
+from patchlens.lens.gram import Gram
+from patchlens.lens.reservoir import Reservoir
+from patchlens.lens.states import StateBatch
+from patchlens.lens.tuned import Translators, TunedLens, after_norm
+from patchlens.unembed import Unembed
+
+POSITIONS_PER_DIMENSION = 20
+"""Below this many positions per dimension of the residual stream, a fit is noted as thin."""
+_LAYERS_AT_ONCE = 8
+_WIDEST = 8.0
+_CANDIDATES = 9
+_ZOOMS = 4
+
+
+class ClosedForm:
+    """Regresses ``norm(h_L)`` on ``norm(h_l)`` per layer and kind of position, in one pass over the states.
+
+    Differs from Belrose et al. 2023 (arXiv 2303.08112), who minimise the KL by gradient descent: least
+    squares in the normed basis needs no more than sums of products, and one temperature per layer, found by
+    search, sets the size of the logits right. `patchlens.lens.gradient` goes on from there.
+
+    Holds ``2 n_layers d_model^2`` float64 numbers per kind seen, and ``sample`` states of all layers.
+    """
+
+    def __init__(
+        self, n_layers: int, d_model: int, unembed: Unembed, *, seed: int = 0, sample: int = 512
+    ) -> None:
+        self.n_layers, self.d_model, self.seed = n_layers, d_model, seed
+        self._unembed = unembed
+        self._sample = sample
+        self._grams: dict[FitKind, Gram] = {}
+        self._reservoirs: dict[FitKind, Reservoir] = {}
+
+    @torch.no_grad()
+    def add(
+        self,
+        resid: Float[Tensor, "layer pos d_model"],
+        final: Float[Tensor, "pos d_model"],
+        kinds: Sequence[FitKind],
+    ) -> None:
+        """Take in states before the final norm, which is applied here.
+
+        Args:
+            resid: layers 0 to ``n_layers - 1`` in order; layer ``n_layers`` may follow and is not used.
+            final: layer ``n_layers`` at the same positions.
+            kinds: what each position counts as.
+
+        Raises:
+            FitError: layers are missing, positions and kinds do not match, or a state is not finite.
+        """
+        batch = StateBatch(resid, final, tuple(kinds))
+        batch.first_layers(self.n_layers)
+        for kind in sorted(set(kinds)):
+            own = batch.of_kind(kind)
+            x, y = self._unembed.norm(own.first_layers(self.n_layers)), self._unembed.norm(own.final)
+            if not (torch.isfinite(x).all() and torch.isfinite(y).all()):
+                raise FitError(f"states of {kind} positions are not finite: load the model in another dtype")
+            if kind not in self._grams:
+                self._grams[kind] = Gram(self.n_layers, self.d_model, x.device)
+                self._reservoirs[kind] = Reservoir(self._sample, self.seed)
+            self._grams[kind].add(x, y)
+            self._reservoirs[kind].add(x, y)
+
+    @torch.no_grad()
+    def solve(self, strength: float = 1e-2) -> TunedLens:
+        """Return the lens, in the form ``after_norm``, of every kind that was seen.
+
+        Args:
+            strength: of the ridge, as in `patchlens.lens.gram.Gram.ridge`.
+
+        Raises:
+            FitError: no positions were given, or too few to determine anything.
+        """
+        kinds: list[FitKind] = [kind for kind in FIT_KINDS if kind in self._grams]
+        if not kinds:
+            raise FitError("no position was given to fit on: choose pictures, texts or kinds that have some")
+        counts: dict[FitKind, int] = {kind: self._grams[kind].n for kind in kinds}
+        return TunedLens(
+            "after_norm",
+            {kind: self._solve(kind, strength) for kind in kinds},
+            how="closed_form",
+            seed=self.seed,
+            positions=counts,
+            note="; ".join(thin for kind in kinds if (thin := self._thin(kind, counts[kind]))),
+        )
+
+    def _solve(self, kind: FitKind, strength: float) -> Translators:
+        try:
+            weight, bias = (part.float() for part in self._grams[kind].ridge(strength))
+        except FitError as error:
+            raise FitError(f"{kind} positions: {error}") from error
+        for start in range(0, self.n_layers, _LAYERS_AT_ONCE):
+            at = slice(start, start + _LAYERS_AT_ONCE)
+            x, y = self._reservoirs[kind].pairs(at)
+            factors = best_temperatures(after_norm(x, weight[at], bias[at]), y, self._unembed)
+            weight[at] *= factors[:, None, None]
+            bias[at] *= factors[:, None]
+        return Translators(weight, bias)
+
+    def _thin(self, kind: FitKind, count: int) -> str:
+        if count >= POSITIONS_PER_DIMENSION * self.d_model:
+            return ""
+        return (
+            f"{kind}: fitted on {count} positions, {count / self.d_model:.1f} per dimension; "
+            f"{POSITIONS_PER_DIMENSION} to 35 are wanted"
+        )
+
+
+def best_temperatures(
+    states: Float[Tensor, "layer pos d_model"], final: Float[Tensor, "pos d_model"], unembed: Unembed
+) -> Float[Tensor, " layer"]:
+    """Return the factor on each layer's normed states that minimises the mean ``KL(p_final || p_lens)``.
+
+    The KL is convex in the factor (without a soft-cap), so a coarse grid between 1/8 and 8, narrowed around
+    its best point, finds the minimum within half a percent. Both arguments are normed states; an inverse
+    temperature in the usual words.
+    """
+    centre = states.new_zeros(len(states))
+    reach = torch.tensor(_WIDEST).log()
+    for _ in range(_ZOOMS):
+        offsets = torch.linspace(-1, 1, _CANDIDATES, device=states.device) * reach
+        candidates = (centre[:, None] + offsets).exp()
+        best = kl_by_temperature(states, final, unembed, candidates).argmin(-1)
+        centre = centre + offsets[best]
+        reach = reach * 2 / (_CANDIDATES - 1)
+    return centre.exp()
