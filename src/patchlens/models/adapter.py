@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -17,9 +18,11 @@ from patchlens.axes import PositionKind
 from patchlens.errors import ImageError, PromptError, UnsupportedModelError
 from patchlens.grid import joined, plain_places
 from patchlens.models import prompt as prompts
+from patchlens.models.attend import Attended, OnAttention, attending
 from patchlens.models.encode import Inputs, Seen, expanded
 from patchlens.models.facts import find_decoder
-from patchlens.models.identity import IdentityReport, check_logits, check_ran, prove
+from patchlens.models.heads import Heads, find_heads
+from patchlens.models.identity import IdentityReport, check_logits, check_ran, check_write, prove
 from patchlens.models.watch import OnState, evaluating, watched
 from patchlens.unembed import Unembed
 
@@ -163,6 +166,40 @@ class Adapter:
             else:
                 with watched((source,), on_vision):
                     yield
+
+    def heads(self, block: int) -> Heads:
+        """Where a block's attention (0-based) keeps its parts.
+
+        Raises:
+            UnsupportedModelError: it is not built as patchlens knows attention.
+        """
+        return find_heads(self.blocks[block], block, self.text_config, self.name)
+
+    @contextmanager
+    def attending(self, blocks: Sequence[int], on_attention: OnAttention) -> Generator[None, None, None]:
+        """Call back after the attention of each of these blocks, in every forward inside.
+
+        The decoder's attention runs eagerly inside, in which only one block's weights exist at a time.
+        Afterwards the model is as it was, whatever happened.
+
+        Raises:
+            UnsupportedModelError: a block's attention is not built as patchlens knows it.
+        """
+        parts = [self.heads(block) for block in blocks]
+        with attending(self.model.get_decoder(), self.blocks, parts, on_attention):
+            yield
+
+    def sees(self, inputs: Inputs) -> NDArray[np.bool_]:
+        """Whether each position [pos] is meant to attend to vision states, where a model has such."""
+        return np.ones(len(inputs), np.bool_)
+
+    def check_write(self, attended: Attended, write: Tensor, queries: Tensor) -> None:
+        """Hold what an attention is said to write at some positions against what it wrote.
+
+        Raises:
+            IdentityCheckError: the residual stream moved by something else.
+        """
+        check_write(self, attended, write, queries)
 
     def check_pass(self, ran: set[int], last: Tensor, logits: Tensor) -> None:
         """Hold one pass against the adapter's facts.

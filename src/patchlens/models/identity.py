@@ -13,6 +13,7 @@ from patchlens.errors import IdentityCheckError
 
 if TYPE_CHECKING:
     from patchlens.models.adapter import Adapter
+    from patchlens.models.attend import Attended
 
 PROBE = "The first word after this sentence is known to the model, and the lens must know it too."
 
@@ -131,6 +132,32 @@ def check_ran(adapter: Adapter, ran: set[int]) -> None:
         raise IdentityCheckError(
             f"{adapter.name}: expected every block of {adapter.block_list_name} to run, but block "
             f"{silent[0]} did not call its hook; if the model is compiled, load it without torch.compile"
+        )
+
+
+def check_write(
+    adapter: Adapter, attended: Attended, write: Float[Tensor, "query d_model"], queries: Tensor
+) -> None:
+    """Compare what an attention is said to add to the residual stream with what it added.
+
+    Args:
+        adapter: whose facts are on trial.
+        attended: what happened in the block.
+        write: what it is said to have added at the queries.
+        queries: positions, on the block's device.
+
+    Raises:
+        IdentityCheckError: they differ by more than rounding the residual stream explains.
+    """
+    before, after = (state[queries].to(write) for state in (attended.before, attended.after))
+    scale = torch.maximum(after.abs().amax(-1), before.abs().amax(-1)).clamp_min(1e-30)
+    difference = ((before + write - after).abs().amax(-1) / scale).max().item()
+    allowed = tolerance(adapter.dtype)
+    if not difference <= allowed:
+        raise IdentityCheckError(
+            f"{adapter.name}: expected the terms of block {attended.heads.block}'s attention to sum to what "
+            f"it adds to the residual stream within {allowed:.1e} ({adapter.dtype}), got a difference of "
+            f"{difference:.1e}; the block does more than patchlens knows, so it cannot be taken apart"
         )
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from patchlens.axes import PositionKind
+from patchlens.axes import VISION, PositionKind
 from patchlens.errors import UnsupportedModelError
 from patchlens.grid import Canvas, Grid, Places, joined, part, patch_places, plain_places, tiled_grid
 from patchlens.models import prompt as prompts
 from patchlens.models.adapter import Adapter, Processing
-from patchlens.models.encode import Seen
+from patchlens.models.encode import Inputs, Seen
+from patchlens.models.heads import Heads
 
 
 class MllamaAdapter(Adapter):
@@ -49,6 +53,21 @@ class MllamaAdapter(Adapter):
         """The projector from vision states to the decoder's width."""
         model: Any = self.model
         return model.model.multi_modal_projector
+
+    def heads(self, block: int) -> Heads:
+        """Cross-attention is gated, and goes to the vision states."""
+        found = super().heads(block)
+        if block not in self.cross_blocks:
+            return found
+        part: Any = self.blocks[block]
+        return replace(found, gate=part.cross_attn_attn_gate, over=VISION)
+
+    def sees(self, inputs: Inputs) -> NDArray[np.bool_]:
+        """A position before every marker attends without a mask to all tiles, padding included."""
+        mask = inputs.tensors.get("cross_attention_mask")
+        if mask is None:
+            return np.zeros(len(inputs), np.bool_)
+        return mask[0].flatten(1).any(1).cpu().numpy()
 
     def raw_text(self, pieces: Sequence[prompts.Piece], *, typed: bool) -> str:
         """Leading markers stand before the beginning-of-sequence token, as this family was trained."""

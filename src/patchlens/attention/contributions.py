@@ -1,0 +1,160 @@
+"""One forward pass in which every attention is taken apart at a few queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from patchlens.attention.direction import linearised
+from patchlens.attention.terms import BlockTerms
+from patchlens.axes import POSITION, VISION
+from patchlens.capture import check_positions
+from patchlens.errors import SelectionError, TargetError
+from patchlens.inputs import Inputs
+from patchlens.models.adapter import Adapter, Attended
+from patchlens.unembed import Unembed
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """The terms of every attention asked for, at ``queries`` (positions of the sequence).
+
+    ``blocks`` holds those that ran, in order: a text-only pass skips cross-attention. ``final`` are the
+    residual states of the last layer at the queries, before the final norm.
+    """
+
+    queries: tuple[int, ...]
+    blocks: tuple[BlockTerms, ...]
+    final: Float[Tensor, "query d_model"]
+    unembed: Unembed
+
+    def over(self, axis: str | None = None) -> tuple[BlockTerms, ...]:
+        """Blocks that attend to ``pos`` or to ``vision``; None: to vision if any does.
+
+        Raises:
+            SelectionError: there is none.
+        """
+        if axis is None:
+            axis = VISION if any(block.over == VISION for block in self.blocks) else POSITION
+        found = tuple(block for block in self.blocks if block.over == axis)
+        if not found:
+            raise SelectionError(f"no attention over {axis!r} was captured here")
+        return found
+
+    def directions(self, token_ids: Sequence[int]) -> Float[Tensor, "query target d_model"]:
+        """Direction of each token's logit at each query, the final norm's scale held fixed (`linearised`).
+
+        Raises:
+            TargetError: a token is not in the vocabulary.
+        """
+        for token in token_ids:
+            if not 0 <= token < self.unembed.vocab:
+                raise TargetError(
+                    f"token id {token} does not exist: this model has ids 0 to {self.unembed.vocab - 1}"
+                )
+        return linearised(self.unembed, self.final, torch.tensor(list(token_ids), dtype=torch.int64))
+
+    def toward(
+        self, token_ids: Sequence[int], axis: str | None = None
+    ) -> Float[Tensor, "block query source target"]:
+        """How much each source, by being attended to, raises each token's logit: ``sum_h c . direction``.
+
+        The final norm is applied with its scale held at its value for the query, so that shares add up:
+        those of all attentions, their biases, the MLPs and the embedding sum to the logit. What later blocks
+        make of a write is not counted. Sum over the first axis for all blocks together.
+
+        Args:
+            token_ids: the tokens.
+            axis: what the blocks attend to, ``pos`` or ``vision``; None takes vision if any block does. The
+                blocks are those of ``over(axis)``.
+
+        Returns:
+            In logits, on the device of the unembedding.
+
+        Raises:
+            TargetError: a token is not in the vocabulary.
+            SelectionError: no block attends to that axis.
+        """
+        directions = self.directions(token_ids)
+        shares = [block.along(directions.to(block.values.device)) for block in self.over(axis)]
+        return torch.stack([share.to(directions.device) for share in shares])
+
+
+def contributions(
+    adapter: Adapter, inputs: Inputs, *, queries: Sequence[int], blocks: Iterable[int] | None = None
+) -> Contributions:
+    """Run the model once, its decoder attending eagerly, and keep what attention does at a few queries.
+
+    One block's weights exist at a time; kept are the rows of the queries and the blocks' values. The terms of
+    every block are held against what it really added to the residual stream.
+
+    Args:
+        adapter: the model.
+        inputs: what `patchlens.inputs.prepare` made.
+        queries: positions of the sequence, negative from the end.
+        blocks: 0-based; None for all. Cross-attention blocks are left out where no picture was given.
+
+    Raises:
+        SelectionError: a query or block does not exist.
+        UnsupportedModelError: a block's attention is not built as patchlens knows it.
+        IdentityCheckError: the terms do not sum to what the block adds.
+    """
+    wanted = check_blocks(blocks, adapter.n_layers)
+    shelf = _Shelf(adapter, inputs, check_positions(queries, len(inputs)))
+    with adapter.undisturbed(), torch.no_grad():
+        with adapter.watched(shelf.keep_final), adapter.attending(wanted, shelf.keep):
+            adapter.model(**inputs.tensors, use_cache=False, logits_to_keep=1)
+        assert shelf.final is not None
+        return Contributions(shelf.queries, tuple(shelf.blocks), shelf.final, adapter.unembed)
+
+
+def check_blocks(blocks: Iterable[int] | None, n_blocks: int) -> tuple[int, ...]:
+    """Resolve wanted blocks to sorted unique numbers in ``0..n_blocks - 1``; None means all.
+
+    Raises:
+        SelectionError: a block does not exist.
+    """
+    wanted = tuple(range(n_blocks)) if blocks is None else tuple(sorted(set(blocks)))
+    for block in wanted:
+        if not 0 <= block < n_blocks:
+            raise SelectionError(f"block {block} does not exist: this model has blocks 0 to {n_blocks - 1}")
+    return wanted
+
+
+class _Shelf:
+    """What the hooks of one pass keep."""
+
+    def __init__(self, adapter: Adapter, inputs: Inputs, queries: tuple[int, ...]) -> None:
+        self.queries = queries
+        self.blocks: list[BlockTerms] = []
+        self.final: Tensor | None = None
+        self._adapter = adapter
+        self._at = torch.tensor(queries)
+        self._sees = torch.from_numpy(adapter.sees(inputs))[self._at]
+
+    def keep_final(self, block: int, state: Tensor) -> None:
+        if block == self._adapter.n_layers - 1:
+            self.final = state[0, self._at.to(state.device)]
+
+    def keep(self, attended: Attended) -> None:
+        heads = attended.heads
+        at = self._at.to(attended.weights.device)
+        exact = torch.float64 if attended.projected.dtype == torch.float64 else torch.float32
+        raw = BlockTerms(
+            block=heads.block,
+            over=heads.over,
+            alpha=attended.weights[:, at],
+            values=heads.values(attended.projected).to(exact),
+            matrix=heads.matrix.detach(),
+            gain=attended.before.new_ones(1, attended.before.shape[-1], dtype=exact),
+            bias=heads.bias.to(exact)[None],
+            seeing=self._sees if heads.over == VISION else torch.ones_like(self._sees),
+        )
+        gain = heads.gain(raw.write())
+        terms = replace(raw, gain=gain, bias=raw.bias * gain)
+        self._adapter.check_write(attended, terms.write(), at)
+        self.blocks.append(terms)
