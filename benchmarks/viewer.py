@@ -37,6 +37,8 @@ CHECKED = 12  # cells of which the first word is read back
 # Frames as fast as they can be made, so that the rate of the screen hides nothing.
 ARGUMENTS = ("--disable-gpu", "--disable-frame-rate-limit", "--disable-gpu-vsync")
 USABLE = "() => performance.getEntriesByName('patchlens:ready')[0]?.startTime"
+WHOLE = "() => performance.getEntriesByName('patchlens:whole')[0]?.startTime"
+REST = 1000  # ms between a page's start and its first redraw, as before a person's first touch
 FIRST_WORD = """async ([layer, x, y]) => {
   const slider = document.querySelector("input.layer");
   slider.value = layer;
@@ -70,7 +72,7 @@ def opened(browser: Browser, path: Path) -> Page:
     blank.touch()
     page.goto(blank.as_uri())
     page.goto(path.as_uri())
-    page.wait_for_function(USABLE)
+    page.wait_for_function(WHOLE)
     return page
 
 
@@ -101,9 +103,14 @@ def check(browser: Browser, paths: Sequence[Path], reading: Reading) -> None:
 
 
 def measure(browser: Browser, path: Path) -> dict[str, float]:
-    """Time one page once: until it can be used, then a redraw per layer in each mode."""
+    """Time one page once: until it can be used, until all of it is there, then redraws in each mode."""
     page = opened(browser, path)
-    taken = {"file, MB": path.stat().st_size / 1e6, "usable after, ms": page.evaluate(USABLE)}
+    taken = {
+        "file, MB": path.stat().st_size / 1e6,
+        "usable after, ms": page.evaluate(USABLE),
+        "all there after, ms": page.evaluate(WHOLE),
+    }
+    page.wait_for_timeout(REST)
     for mode in MODES:
         page.locator("button", has_text=mode).first.click()
         script, shown = np.array(page.evaluate(SWEEP)).T

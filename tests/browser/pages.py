@@ -13,7 +13,7 @@ from patchlens.views.html import write_page
 
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 PATIENCE = 10_000  # ms
-READY = '() => performance.getEntriesByName("patchlens:ready").length > 0'
+WHOLE = '() => performance.getEntriesByName("patchlens:whole").length > 0'
 
 
 @dataclass
@@ -36,14 +36,14 @@ class Opener:
         zoom: float = 1.0,
         into: Page | None = None,
     ) -> Page:
-        """Write the page of a reading, open it and wait until it can be used.
+        """Write the page of a reading, open it and wait until all of it is there.
 
         Width and height are in CSS pixels; ``zoom`` is the number of device pixels in one of them. With
         ``into`` the page opens in place of another one, which takes far less time than a new context.
         """
         page = into or self._new_page(width, height, dark, zoom)
         self._go(page, write_page(reading, self._new_path(), beside=beside))
-        page.wait_for_function(READY)
+        page.wait_for_function(WHOLE)
         return page
 
     def text(self, html: str) -> Page:

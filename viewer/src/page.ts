@@ -73,6 +73,12 @@ export function show(readings: readonly Reading[], root: HTMLElement, options: O
   );
   listen(options.keys ?? root, panes, { layerBar, overlayBar, tools }, closing.signal);
   store.draw();
+  afterPaint(() => {
+    parts.forEach((part) => part.complete());
+    store.draw();
+    performance.mark("patchlens:whole");
+    inSpareTime(parts.flatMap((part) => part.spare()), closing.signal);
+  }, closing.signal);
   return {
     store,
     panes,
@@ -83,6 +89,22 @@ export function show(readings: readonly Reading[], root: HTMLElement, options: O
       parts.forEach((part) => part.close());
     },
   };
+}
+
+/** Do small pieces of work one after another, none while the person waits for something. */
+function inSpareTime(work: readonly (() => void)[], signal: AbortSignal): void {
+  const [first, ...rest] = work;
+  if (!first || signal.aborted) return;
+  const later = window.requestIdleCallback ?? ((act: () => void) => window.setTimeout(act, 20));
+  later(() => {
+    first();
+    inSpareTime(rest, signal);
+  });
+}
+
+/** Do something once what was drawn can be seen. */
+function afterPaint(act: () => void, signal: AbortSignal): void {
+  requestAnimationFrame(() => window.setTimeout(() => signal.aborted || act()));
 }
 
 /** Where to begin: the layer from which the answer is first, else the last one; words, else a channel of the patches. */
@@ -97,32 +119,54 @@ function beginning(panes: readonly Pane[], stops: readonly (readonly number[])[]
   return { ...START, stop: stop < 0 ? stops.length - 1 : stop, mode: channel ? `channel:${channel.name}` : START.mode };
 }
 
-function paneNode(pane: Pane, panes: readonly Pane[], fields: Fields): { node: HTMLElement; close(): void } {
+interface Part {
+  node: HTMLElement;
+  close(): void;
+}
+
+interface PaneParts extends Part {
+  /** put in what lies further down and need not be there at first sight */
+  complete(): void;
+  /** small pieces of work that make later drawing faster */
+  spare(): (() => void)[];
+}
+
+function paneNode(pane: Pane, panes: readonly Pane[], fields: Fields): PaneParts {
   const { header } = pane.reading;
-  const several = panes.length > 1;
   const views = header.pictures.map((_, image) => new PictureView(pane, fields, image));
   const multiples = header.pictures.map((_, image) => new Multiples(pane, fields, image));
   const strip = new Strip(pane, (image) => views[image]?.focus());
-  const panel = new Panel(pane);
   const chart = new Chart(pane);
-  const trajectory = new Trajectory(pane, panes);
   const left = el("div", { class: "left" }, ...views.flatMap((view, image) => [view.node, multiples[image]!.node]));
   if (!pane.speaking && views.length > 0) left.append(el("p", { class: "explain" }, header.vision ? NO_WORDS : NO_PATCHES));
   left.append(strip.node);
-  const right = el("div", { class: "right" }, panel.node, chart.node, trajectory.node);
-  const name = several ? `Reading ${letter(pane.index)}: ${visibleText(header.model.name)}` : "Reading";
-  const classes = views.length > 0 ? "pane" : "pane wordless";
-  const inner = el("div", { class: "inner" }, left, right);
-  const node = el("section", { class: classes, "aria-label": name });
-  if (several) node.append(el("p", { class: "pane-name" }, el("span", { class: "letter" }, letter(pane.index)), visibleText(header.model.name)));
-  const matrix = new Matrix(pane, panes, fields);
-  node.append(inner, matrix.node);
+  const right = el("div", { class: "right" }, new Panel(pane).node, chart.node);
+  const node = section(pane, panes.length > 1, el("div", { class: "inner" }, left, right));
   views.forEach((view) => saves(view, "the picture", pane));
   multiples.forEach((maps) => saves(maps, "the maps", pane));
   saves(chart, "the layers", pane);
-  saves(trajectory, "the words", pane);
-  saves(matrix, "the matrix", pane);
-  return { node, close: () => [...views, ...multiples, trajectory, matrix].forEach((part) => part.close()) };
+  const open: { close(): void }[] = [...views, ...multiples];
+  const complete = (): void => {
+    const trajectory = new Trajectory(pane, panes);
+    const matrix = new Matrix(pane, panes, fields);
+    right.append(trajectory.node);
+    node.append(matrix.node);
+    saves(trajectory, "the words", pane);
+    saves(matrix, "the matrix", pane);
+    open.push(trajectory, matrix);
+  };
+  const spare = (): (() => void)[] =>
+    views.flatMap((view) => Array.from({ length: pane.reading.nLayers }, (_, row) => () => view.anticipate(row)));
+  return { node, complete, spare, close: () => open.forEach((part) => part.close()) };
+}
+
+function section(pane: Pane, several: boolean, inner: HTMLElement): HTMLElement {
+  const { pictures, model } = pane.reading.header;
+  const name = several ? `Reading ${letter(pane.index)}: ${visibleText(model.name)}` : "Reading";
+  const node = el("section", { class: pictures.length > 0 ? "pane" : "pane wordless", "aria-label": name });
+  if (several) node.append(el("p", { class: "pane-name" }, el("span", { class: "letter" }, letter(pane.index)), visibleText(model.name)));
+  node.append(inner);
+  return node;
 }
 
 /** Put a menu on a part that saves what it shows. */

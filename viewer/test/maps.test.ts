@@ -32,6 +32,7 @@ test("each map has its patches in its own place, with a name above, all within t
   const rects: number[][] = [];
   const names: { text: string; x: number; y: number }[] = [];
   const pen = {
+    snap: Math.round,
     rect: (x: number, y: number, width: number, height: number, _: string, alpha = 1) => alpha === VEIL && rects.push([x, y, x + width, y + height]),
     text: (text: string, x: number, y: number) => names.push({ text, x, y }),
   };

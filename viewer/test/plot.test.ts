@@ -41,6 +41,9 @@ class Record implements Pen {
   rect(x: number, y: number, width: number, height: number, fill: string): void {
     this.rects.push({ x, y, width, height, fill });
   }
+  snap(value: number): number {
+    return Math.round(value);
+  }
   frame(): void {}
   dot(): void {}
   image(): void {}

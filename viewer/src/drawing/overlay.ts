@@ -35,8 +35,8 @@ export function drawField(
   for (const { entry, box } of patches) {
     const value = share(entry);
     if (Number.isNaN(value)) continue;
-    const [left, top] = [Math.round(x + box.left * scale), Math.round(y + box.top * scale)];
-    const [right, bottom] = [Math.round(x + box.right * scale), Math.round(y + box.bottom * scale)];
+    const [left, top] = [pen.snap(x + box.left * scale), pen.snap(y + box.top * scale)];
+    const [right, bottom] = [pen.snap(x + box.right * scale), pen.snap(y + box.bottom * scale)];
     pen.rect(left, top, right - left, bottom - top, colourOf(value, palette), VEIL);
   }
 }
@@ -66,6 +66,11 @@ export function drawWords(
     const fill = `rgb(255 255 255 / ${10 * Math.round(6 + 4 * Math.sqrt(certainty))}%)`;
     pen.text(words[index]!, x, y, { size, fill, weight: WEIGHT, align: "center", halo: HALO });
   }
+}
+
+/** Measure the words of a layer ahead of its drawing, which then takes no longer than any other. */
+export function measureWords(reading: Reading, patches: readonly Patch[], row: number): void {
+  for (const { entry } of patches) emWidth(wordOf(reading.piece(reading.topToken(row, entry, 0))), WEIGHT);
 }
 
 function label(reading: Reading, word: string, entry: number, box: Patch["box"], scale: number, row: number): Label {

@@ -21,6 +21,8 @@ export interface Pen {
   line(points: readonly Point[], stroke: string, thickness: number, dash?: readonly number[]): void;
   dot(x: number, y: number, radius: number, fill: string): void;
   text(text: string, x: number, y: number, style: TextStyle): void;
+  /** The nearest place where an edge falls between two pixels of the screen. */
+  snap(value: number): number;
   /** A picture, darkened or grey as the page shows it under its overlay. */
   image(picture: HTMLImageElement, x: number, y: number, width: number, height: number, filter: string): void;
 }
@@ -34,7 +36,10 @@ export function haloWidth(size: number): number {
 }
 
 export class CanvasPen implements Pen {
+  private readonly ratio: number;
+
   constructor(readonly context: CanvasRenderingContext2D) {
+    this.ratio = context.getTransform().a;
     context.lineJoin = "round";
     context.textBaseline = "middle";
   }
@@ -82,6 +87,10 @@ export class CanvasPen implements Pen {
     }
     context.fillStyle = style.fill;
     context.fillText(text, x, y);
+  }
+
+  snap(value: number): number {
+    return Math.round(value * this.ratio) / this.ratio;
   }
 
   image(picture: HTMLImageElement, x: number, y: number, width: number, height: number, filter: string): void {
@@ -132,6 +141,10 @@ export class SvgPen implements Pen {
       },
       text,
     );
+  }
+
+  snap(value: number): number {
+    return Math.round(value);
   }
 
   image(picture: HTMLImageElement, x: number, y: number, width: number, height: number, filter: string): void {

@@ -93,7 +93,7 @@ export class OverlayBar {
 
   private suggestions(): HTMLElement {
     const words = new Set<string>();
-    for (const { reading } of this.panes) reading.header.targets.forEach((target) => words.add(target.word));
+    for (const { reading } of this.panes) reading.header.targets.forEach(({ word }) => visibleText(word) === word && words.add(word));
     for (const { reading } of this.panes) {
       for (const piece of reading.header.tokens) {
         if (words.size >= SUGGESTED) break;

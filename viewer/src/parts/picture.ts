@@ -2,7 +2,7 @@
 
 import { el } from "./dom";
 import type { Fields } from "../state/field";
-import { drawField, drawGrid, drawWords, FILTERS, type Drawing } from "../drawing/overlay";
+import { drawField, drawGrid, drawWords, FILTERS, measureWords, type Drawing } from "../drawing/overlay";
 import type { Pane } from "../state/pane";
 import type { Patch, Patches } from "../reading/patches";
 import { prepare, type Pen } from "../drawing/pen";
@@ -28,6 +28,7 @@ export class PictureView {
   private readonly spec: PictureSpec;
   private readonly patches: Patches;
   private readonly watcher: ResizeObserver;
+  private drawnWidth = 0;
   /** which of several layers of tiles is drawn */
   private level = 0;
   /** vision state under the pointer, where patches are no positions */
@@ -51,7 +52,9 @@ export class PictureView {
     this.node = el("figure", { class: "picture", "data-image": image }, this.stage, el("figcaption", {}, caption, this.told));
     if (this.patches.sheets.length > 1) this.stage.before(this.levels());
     this.listen(visibleText(name));
-    this.watcher = new ResizeObserver(() => this.draw(pane.store.get()));
+    this.watcher = new ResizeObserver(() => {
+      if (this.stage.clientWidth !== this.drawnWidth) this.draw(pane.store.get());
+    });
     this.watcher.observe(this.stage);
     const { store } = pane;
     store.watch((state) => [pane.row(state), ...overlaid(state)], (state) => this.draw(state));
@@ -65,6 +68,11 @@ export class PictureView {
 
   close(): void {
     this.watcher.disconnect();
+  }
+
+  /** Make a layer ready, so that it is drawn as fast at first as later. */
+  anticipate(row: number): void {
+    if (this.pane.speaking) measureWords(this.pane.reading, this.patches.sheets[this.level] ?? [], row);
   }
 
   /** What is seen now, at a chosen width in pixels. */
@@ -169,6 +177,7 @@ export class PictureView {
   private draw(state: State): void {
     const { clientWidth: width, clientHeight: height } = this.stage;
     if (width === 0) return;
+    this.drawnWidth = width;
     const drawing = this.drawing(state);
     this.stage.dataset["drawing"] = drawing;
     if (this.picture) this.picture.style.filter = FILTERS[drawing];
