@@ -46,7 +46,9 @@ def test_every_picture_has_a_reading_and_a_linked_page(tour):
             assert reading.prompt == picture.prompt and reading.model.name == name
             assert [target.word for target in reading.targets] == list(picture.targets)
             assert len(reading.positions.step[reading.positions.step >= 0]) == len(reading.answer.ids)
-    assert len(list(out.iterdir())) == 2 * len(bundled_models()) * len(demo_pictures()) + 1
+    assert "./collage-both.html" in index
+    assert (out / "collage-both.html").read_text().count('class="reading"') == 2
+    assert len(list(out.iterdir())) == 2 * len(bundled_models()) * len(demo_pictures()) + 2
 
 
 def test_most_answers_are_right_and_no_picture_is_strange_to_the_models(tour):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,10 @@ from patchlens.reading import Reading
 from patchlens.run import Model, Progress, load
 from patchlens.views.html import write_page
 from patchlens.views.index import Entry, write_index
+
+
+COMPARED = "collage"
+"""The picture that is also shown through both models side by side."""
 
 
 def make_tour(out: Path, progress: Progress) -> Path:
@@ -36,6 +40,7 @@ def make_tour(out: Path, progress: Progress) -> Path:
             for picture in pictures:
                 entries.append(_visit(model, picture, out / f"{picture.file.stem}-{name}"))
                 progress("reading the pictures", len(entries), total)
+    entries.append(_side_by_side([e for e in entries if e.page.name.startswith(f"{COMPARED}-")], out))
     return write_index(
         entries, out / "index.html", title="patchlens: what two small models say about drawn scenes"
     )
@@ -48,6 +53,12 @@ def _visit(model: Model, picture: DemoPicture, base: Path) -> Entry:
     reading.save(base.with_suffix(".safetensors"))
     page = write_page(reading, base.with_suffix(".html"))
     return Entry(page, reading, picture.title)
+
+
+def _side_by_side(entries: Sequence[Entry], out: Path) -> Entry:
+    first, second = (entry.reading for entry in entries)
+    page = write_page(first, out / f"{COMPARED}-both.html", beside=second)
+    return Entry(page, first, f"{entries[0].title}, through both models")
 
 
 @contextmanager
