@@ -15,7 +15,6 @@ from patchlens.run import Model, Progress, load
 from patchlens.views.html import write_page
 from patchlens.views.index import Entry, write_index
 
-
 COMPARED = "collage"
 """The picture that is also shown through both models side by side."""
 
