@@ -14,7 +14,9 @@ from playwright.sync_api import Locator, Page
 from browser.pages import Opener
 from patchlens.grid import Canvas, Grid, boxes, centred, padded_square, patch_places, single_grid, tiled_grid
 from patchlens.reading import Reading
+from patchlens.run import Model, load
 from readings import make_picture, make_reading
+from tiny import tiny_qwen_vl
 
 Boxes = NDArray[np.float64]
 BORDERS = 4  # CSS pixels; a mark is never thinner than its own borders
@@ -64,6 +66,14 @@ READINGS = [
 ]
 
 
+def read_ones() -> list[Reading]:
+    """Readings of real passes: merged patches of Qwen2.5-VL in two pictures, tiles of demo-cross in one."""
+    wide = Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 210, 3), np.uint8))
+    qwen = Model(tiny_qwen_vl()).trace([wide, wide.resize((60, 100))], "look", max_new_tokens=1)
+    cross = load("demo-cross").trace(wide.resize((280, 140)), "What is this?", max_new_tokens=1)
+    return [qwen.read(top_k=3), cross.read(top_k=3)]
+
+
 def scaled(box: Boxes, grid: Grid, shown: list[float]) -> Boxes:
     """Where boxes in pixels of a picture lie in a window that shows the picture as ``shown``."""
     left, top, right, bottom = shown
@@ -91,10 +101,21 @@ def check_marks(page: Page, stage: Locator, grid: Grid) -> None:
         assert mark == pytest.approx(expected.tolist(), abs=1)
 
 
+@pytest.fixture(scope="module")
+def real_readings() -> list[Reading]:
+    """One of two pictures, one of a picture in several tiles."""
+    qwen, cross = read_ones()
+    assert len(qwen.pictures) == 2
+    assert len(cross.pictures[0].grid.tiles) > 1
+    return [qwen, cross]
+
+
 @pytest.mark.parametrize("zoom", [1.0, 1.5, 2.0])
-def test_the_patch_under_the_pointer_is_marked_where_it_lies(zoom: float, open_page: Opener) -> None:
+def test_the_patch_under_the_pointer_is_marked_where_it_lies(
+    zoom: float, open_page: Opener, real_readings: list[Reading]
+) -> None:
     page = None
-    for reading in READINGS:
+    for reading in [*READINGS, *real_readings]:
         page = open_page(reading, width=int(1300 / zoom), height=2600, zoom=zoom, into=page)
         for image, picture in enumerate(reading.pictures):
             check_marks(page, page.locator(f"section.pane [data-image='{image}'] .stage"), picture.grid)
