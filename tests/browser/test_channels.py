@@ -14,10 +14,10 @@ from patchlens.reading import Reading
 from patchlens.records import Channel
 from readings import make_reading
 
-
 PAINTED = """() => {
   const canvas = document.querySelector(".stage canvas");
-  const blank = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
+  const { width, height } = canvas;
+  const blank = Object.assign(document.createElement("canvas"), { width, height });
   return canvas.toDataURL() !== blank.toDataURL();
 }"""
 
