@@ -69,7 +69,7 @@ def find_target(tokenizer: PreTrainedTokenizerBase, word: str | int) -> Target:
         raise TargetError("a target is empty: name a word, such as --target cat")
     if not is_text(text):
         raise TargetError(f"target {text!r} is not text: some of its bytes are not valid UTF-8")
-    spaced, bare = (_content_ids(tokenizer, form) for form in (f" {text}", text))
+    spaced, bare = (content_ids(tokenizer, form) for form in (f" {text}", text))
     ids = bare if len(bare) < len(spaced) else spaced
     if not ids:
         raise TargetError(f"the tokenizer makes no token of target {word!r}")
@@ -82,7 +82,8 @@ def is_text(value: str) -> bool:
     return not any(0xD800 <= ord(character) <= 0xDFFF for character in value)
 
 
-def _content_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+def content_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Ids of a text without special tokens, and without a lone space that some tokenizers put first."""
     ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
     pieces = piece_table(tokenizer, ids)
     while len(ids) > 1 and not pieces[ids[0]].strip(WORD_START):

@@ -1,0 +1,196 @@
+"""Scores of readings made up so that their figures are known, and of the bundled models."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from patchlens.bench.board import Board, NullScore, Score, to_json
+from patchlens.bench.exam import drawn_exam
+from patchlens.bench.intervals import Estimate
+from patchlens.bench.labels import ConceptIds
+from patchlens.bench.probe import Drift, Seen
+from patchlens.bench.score import METRICS, Tally, mean_elsewhere, score_drift, score_patches
+from patchlens.bench.scoreboard import choose, score_model
+from patchlens.bench.truth import Thing, Truth, patch_truth
+from patchlens.errors import SelectionError
+from patchlens.lens import LogitLens
+from patchlens.run import load
+
+CONCEPTS = ConceptIds(
+    {"cat": frozenset({1, 2}), "dog": frozenset({3}), "red": frozenset({4}), "grass": frozenset({5})},
+    ("cat", "dog"),
+)
+PATCHES = 16
+NOTHING = 9
+
+
+def made_truth() -> Truth:
+    """A cat on patches 0-3, a red dog on 4-5, grass elsewhere; a patch is one pixel."""
+    cat, dog = np.zeros((2, 4, 4), bool)
+    cat[0, :4] = True
+    dog[1, :2] = True
+    rows, cols = np.divmod(np.arange(PATCHES), 4)
+    boxes = np.stack([cols, rows, cols + 1, rows + 1], 1).astype(float)
+    return patch_truth([Thing("cat", cat), Thing("dog", dog, ("red",))], ("grass",), boxes)
+
+
+def made_reading(*layers: dict[int, list[int]]) -> Seen:
+    """What the five best are at some patches, layer by layer; concepts score 1 where they are first."""
+    top = np.full((len(layers), PATCHES, 5), NOTHING)
+    concepts = np.zeros((len(layers), PATCHES, len(CONCEPTS.keys)), np.float32)
+    for layer, words in enumerate(layers):
+        for patch, ids in words.items():
+            top[layer, patch, : len(ids)] = ids
+            for column, key in enumerate(CONCEPTS.keys):
+                concepts[layer, patch, column] = ids[0] in CONCEPTS.ids[key]
+    return Seen(top, concepts, {})
+
+
+def scored(seen: Seen, thresholds: list[float] | None = None) -> dict[str, np.ndarray]:
+    tally = Tally()
+    score_patches(tally, seen, made_truth(), CONCEPTS)
+    return tally.values(None if thresholds is None else np.array(thresholds))
+
+
+def test_words_are_counted_on_things_and_on_bare_ground() -> None:
+    values = scored(
+        made_reading(
+            {0: [2], 1: [NOTHING, 1], 2: [3], 4: [4], 5: [3], 6: [1], 7: [5], 8: [NOTHING, 3]},
+            {patch: [2 if patch < 4 else 3] for patch in range(6)},
+        )
+    )
+    np.testing.assert_allclose(values["readable_top5"], [4 / 6, 1])
+    np.testing.assert_allclose(values["readable_top1"], [3 / 6, 1])
+    np.testing.assert_allclose(values["false_top5"], [2 / 10, 0])
+    np.testing.assert_allclose(values["false_top1"], [1 / 10, 0])
+    np.testing.assert_allclose(values["net_top5"], [4 / 6 - 0.2, 1])
+
+
+def test_maps_that_are_perfect_inverted_and_flat() -> None:
+    right = {patch: [1 if patch < 4 else 3] for patch in range(6)}
+    swapped = {patch: [3 if patch < 4 else 1] for patch in range(6)}
+    values = scored(made_reading(right, swapped, {}), [0.5, 0.5, 0.5])
+    np.testing.assert_allclose(values["auroc_others"], [1, 0, 0.5])
+    np.testing.assert_allclose(values["pointing"], [1, 0, np.mean([4 / 16, 2 / 16])])
+    np.testing.assert_allclose(values["miou"], [1, 0, 0])
+    swapped_cat = (10 * 4 * 0.5) / (4 * 12)  # 10 patches tie with the cat's, 2 lie above
+    swapped_dog = (10 * 2 * 0.5) / (2 * 14)
+    np.testing.assert_allclose(values["auroc_all"], [1, (swapped_cat + swapped_dog) / 2, 0.5])
+    in_hindsight = scored(made_reading(right, swapped, {}))["miou"]
+    np.testing.assert_allclose(in_hindsight, [1, (4 / 16 + 2 / 16) / 2, (4 / 16 + 2 / 16) / 2])
+
+
+def test_pictures_count_alike_however_many_things_they_show() -> None:
+    tally, seen = Tally(), made_reading({0: [1], 1: [1], 2: [1], 3: [1]})
+    both = made_truth()
+    score_patches(tally, seen, both, CONCEPTS)
+    cat_alone = Truth(both.names[:1], both.covered[:1], both.true_keys, both.empty, both.ground)
+    score_patches(tally, seen, cat_alone, CONCEPTS)
+    values = tally.values(None)
+    np.testing.assert_allclose(values["auroc_all"], [((1 + 0.5) / 2 + 1) / 2])
+    np.testing.assert_allclose(values["auroc_others"], [(1 + 0.5) / 2])  # the cat alone has no others
+    np.testing.assert_allclose(values["readable_top5"], [8 / 12])
+
+
+def made_drift(own: np.ndarray, lens: np.ndarray) -> Drift:
+    """Sums of distributions ``own`` [pos, vocab] and ``lens`` [layer, pos, vocab]."""
+    kl = (own * np.log(own / lens)).sum((1, 2))
+    entropy = -float((own * np.log(own)).sum())
+    return Drift(len(own), kl, kl + 1, entropy, np.log(own.sum(0)), np.log(lens.sum(1)))
+
+
+def test_drift_adds_up_over_pictures_and_has_its_constants() -> None:
+    rng = np.random.default_rng(0)
+    own, lens = rng.dirichlet(np.ones(7), 9), rng.dirichlet(np.ones(7), (2, 9))
+    tally = Tally()
+    for part in (slice(0, 4), slice(4, 9)):
+        score_drift(tally, Seen(*([np.empty(0)] * 2), {"text": made_drift(own[part], lens[:, part])}))
+    values, constants = tally.values(None), tally.constants()
+    np.testing.assert_allclose(values["kl_text"], (own * np.log(own / lens)).sum(-1).mean(-1))
+    p, q = own.mean(0), lens.mean(1)
+    np.testing.assert_allclose(values["bias_text"], (p * np.log2(p / q)).sum(-1))
+    np.testing.assert_allclose(constants["kl_text"], [(own * np.log(own / p)).sum() / 9] * 2)
+    np.testing.assert_allclose(constants["bias_text"], [(p * np.log2(p * 7)).sum()] * 2)
+    np.testing.assert_allclose(tally.others()["kl_text"], (own * np.log(own / lens)).sum((1, 2)) / 9 + 2 / 9)
+
+
+def test_layers_are_chosen_by_net_words_and_by_maps_against_others() -> None:
+    false_everywhere = {patch: [1] for patch in range(PATCHES)}
+    words = {0: [1, 3], 1: [1, 3], 2: [1], 3: [1], 4: [3, 1], 5: [1, 3]}
+    maps = {patch: [1 if patch < 4 else 3] for patch in range(6)} | {p: [1] for p in range(6, 14)}
+    tally = Tally()
+    score_patches(tally, made_reading(false_everywhere, words, maps), made_truth(), CONCEPTS)
+    found = choose(tally)
+    assert (found.words_layer, found.maps_layer) == (1, 2)
+    assert found.thresholds is not None
+    assert len(found.thresholds) == 3
+    assert choose(Tally()).words_layer is None
+
+
+def test_the_mean_elsewhere_leaves_the_layer_out() -> None:
+    np.testing.assert_allclose(mean_elsewhere({"a": np.array([1.0, 2, 6])})["a"], [4, 3.5, 1.5])
+
+
+def test_a_headline_that_fails_a_null_says_which() -> None:
+    value, low = Estimate(0.8, 0.7, 0.9, (0.8, 0.8)), NullScore(Estimate(0.5, 0.4, 0.6, ()), cleared=True)
+    near = NullScore(Estimate(0.7, 0.6, 0.8, ()), cleared=False)
+    assert Score("x", 1, value, {"random": low, "shift": near}).cleared
+    failed = Score("x", 1, value, {"random": low, "blank": near})
+    assert not failed.cleared
+    assert failed.failed == ("blank",)
+    assert Score("x", 1, value, {"random": low}).own_layer is None
+    assert Score("x", 1, value, {"shift": near}).own_layer is False
+
+
+@pytest.fixture(scope="module")
+def demo_scores():
+    return score_model(load("demo").adapter, {"logit": LogitLens()}, drawn_exam(2, 3))
+
+
+def test_the_logit_lens_reads_patches_of_the_bundled_model_and_its_nulls_do_not(demo_scores) -> None:
+    (lens,) = demo_scores.lenses
+    assert lens.layers_alike
+    for name in ("readable_top5", "auroc_all"):
+        score = lens.headline(name)
+        assert score is not None
+        assert score.value.mean > 0.75
+        assert set(score.nulls) == {"random", "shuffled", "blank", "shift"}
+        for null in ("random", "shuffled", "blank"):
+            assert score.nulls[null].estimate.mean < 0.7
+    last = next(s for s in lens.course("kl_text") if s.layer == 8)
+    assert abs(last.value.mean) < 1e-4
+    known = {metric.name for metric in METRICS}
+    assert {score.metric for score in lens.scores} == known
+    assert len(lens.scores) == len(known) * 9
+    assert lens.headline("kl_text").layer is None
+    assert "shift" not in lens.headline("kl_text").nulls
+
+
+def test_the_same_exam_gives_the_same_figures(demo_scores) -> None:
+    again = score_model(load("demo").adapter, {"logit": LogitLens()}, drawn_exam(2, 3))
+    assert to_json(Board("", {}, (again,), {})) == to_json(Board("", {}, (demo_scores,), {}))
+
+
+def test_json_holds_every_figure_with_its_seeds_interval_and_nulls(demo_scores) -> None:
+    content = json.loads(to_json(Board("two seeds", {"seeds": 2}, (demo_scores,), {"python": "3"})))
+    assert content["format_version"] == 1
+    assert content["data"] == "two seeds"
+    lens = content["models"][0]["lenses"][0]
+    assert lens["lens"] == "logit"
+    assert len(lens["thresholds"]) == 9
+    for score in [*lens["scores"], *lens["headlines"]]:
+        assert set(score) == {"metric", "layer", "value", "nulls", "cleared", "own_layer"}
+        assert set(score["value"]) == {"mean", "low", "high", "seeds"}
+        assert len(score["value"]["seeds"]) == 2
+        for null in score["nulls"].values():
+            assert set(null) == {"estimate", "cleared"}
+            assert isinstance(null["cleared"], bool)
+
+
+def test_sizes_that_give_no_interval_are_refused() -> None:
+    for seeds, scenes in ((1, 5), (0, 5), (101, 5), (5, 1), (5, -3)):
+        with pytest.raises(SelectionError):
+            drawn_exam(seeds, scenes)
