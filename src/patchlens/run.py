@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from importlib import metadata
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from patchlens.attention import with_answer_channels
 from patchlens.axes import PositionKind, fit_kind
 from patchlens.capture import Captured, capture
 from patchlens.demo import bundled_models
@@ -20,7 +21,7 @@ from patchlens.demo.domain import SceneDomain
 from patchlens.errors import SelectionError
 from patchlens.grid import Places
 from patchlens.inputs import OpenedPicture, PictureLike, open_picture, prepare
-from patchlens.lens import KindedLens, Lens, LogitLens, Statistics, read_statistics
+from patchlens.lens import KindedLens, Lens, LogitLens, Statistics, VisionLens, read_statistics
 from patchlens.models import load_adapter
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
@@ -144,10 +145,11 @@ class Trace:
 
     def read(
         self,
-        lens: Lens | KindedLens | None = None,
+        lens: Lens | KindedLens | VisionLens | None = None,
         *,
         top_k: int = 10,
         targets: Sequence[str | int] = (),
+        channels: Sequence[str] = (),
         progress: Progress | None = None,
     ) -> Reading:
         """Read every kept layer and position through a lens.
@@ -156,14 +158,36 @@ class Trace:
             lens: a `LogitLens` if left out.
             top_k: how many tokens to keep per cell.
             targets: words or token ids to follow exactly, also where they are not in the top-k.
+            channels: "contribution" and "attention": what the position before the answer takes from where.
             progress: called with what is being done, how much is done, and of how much.
 
         Raises:
             TargetError: a target is empty or unknown.
-            SelectionError: ``top_k`` is not within the vocabulary.
+            SelectionError: ``top_k`` is not within the vocabulary, or the lens or channel not for this model.
             NumericsError: a state is not finite.
         """
-        lens = lens or LogitLens()
+        asked: dict[str, Any] = {"top_k": top_k, "targets": targets, "progress": progress}
+        if isinstance(lens, VisionLens):
+            inputs, captured = lens.lay_out(self.adapter, self.inputs, self.captured)
+            notes = (*self.notes, *lens.notes())
+            laid_out = replace(self, inputs=inputs, captured=captured, notes=notes)
+            return self._with_channels(laid_out.read(lens.reader(), **asked), channels)
+        return self._with_channels(self._read(lens or LogitLens(), **asked), channels)
+
+    def _with_channels(self, reading: Reading, names: Sequence[str]) -> Reading:
+        said = self.answer.ids or (int(self.captured.logits.argmax()),)
+        reading = with_answer_channels(reading, self.adapter, self.inputs, names, said[0])
+        check(reading)
+        return reading
+
+    def _read(
+        self,
+        lens: Lens | KindedLens,
+        *,
+        top_k: int,
+        targets: Sequence[str | int],
+        progress: Progress | None,
+    ) -> Reading:
         adapter, captured = self.adapter, self.captured
         found = tuple(find_target(adapter.tokenizer, word) for word in targets)
         positions = self._positions()
@@ -183,7 +207,7 @@ class Trace:
         ids = {t.token for t in found}.union(
             np.unique(columns["top_ids"]).tolist(), self.answer.ids, positions.token.tolist()
         )
-        reading = Reading(
+        return Reading(
             model=_model_info(adapter),
             lens=lens.name,
             lens_params=dict(lens.params()),
@@ -202,8 +226,6 @@ class Trace:
             versions=_versions(),
             **columns,
         )
-        check(reading)
-        return reading
 
     def _positions(self) -> Positions:
         inputs = self.inputs

@@ -12,6 +12,7 @@ from patchlens.unembed import Unembed
 _LOUD = 1e3  # a probe beside which a norm's epsilon vanishes
 
 
+@torch.no_grad()
 def linearised(
     unembed: Unembed, final: Float[Tensor, "query d_model"], token_ids: Int[Tensor, " target"]
 ) -> Float[Tensor, "query target d_model"]:

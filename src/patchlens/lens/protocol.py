@@ -9,6 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from patchlens.axes import FitKind
+from patchlens.capture import Captured
+from patchlens.inputs import Inputs
+from patchlens.models.adapter import Adapter
 from patchlens.unembed import Unembed
 
 JSON: TypeAlias = str | int | float | bool | None
@@ -60,4 +63,30 @@ class KindedLens(Protocol):
 
     def for_kind(self, kind: FitKind) -> Lens:
         """Return the lens for one kind of position; where none was fitted, the one that stands in."""
+        ...
+
+
+@runtime_checkable
+class VisionLens(Protocol):
+    """A lens for pictures that have no positions of their own: first it lays their states out as such."""
+
+    @property
+    def name(self) -> str:
+        """Short name written into a reading, such as ``cross``."""
+        ...
+
+    def params(self) -> Mapping[str, JSON]:
+        """Everything that changes the result, as JSON values, for the manifest of a reading."""
+        ...
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know about its positions and numbers, for the notes of a reading."""
+        ...
+
+    def reader(self) -> Lens:
+        """Return the lens for what was laid out; its name and parameters are this lens's."""
+        ...
+
+    def lay_out(self, adapter: Adapter, inputs: Inputs, captured: Captured) -> tuple[Inputs, Captured]:
+        """Return inputs and states in which what the picture became has positions."""
         ...
