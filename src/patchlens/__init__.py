@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from patchlens.errors import PatchlensError as PatchlensError
 
 if TYPE_CHECKING:
+    from patchlens.lens import CrossLens as CrossLens
     from patchlens.lens import LogitLens as LogitLens
     from patchlens.reading import Reading as Reading
     from patchlens.run import Model as Model
@@ -32,6 +33,7 @@ _HOMES = {
     "Model": ("patchlens.run", "Model"),
     "Trace": ("patchlens.run", "Trace"),
     "LogitLens": ("patchlens.lens", "LogitLens"),
+    "CrossLens": ("patchlens.lens", "CrossLens"),
     "Reading": ("patchlens.reading", "Reading"),
     "open_reading": ("patchlens.store", "open_reading"),
     "write_page": ("patchlens.views.html", "write_page"),
