@@ -11,7 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from patchlens.capture import capture
 from patchlens.errors import FitError, FormatError, NumericsError, SelectionError
-from patchlens.lens import KindedLens, Lens, LogitLens, read_statistics
+from patchlens.lens import KindedLens, Lens, LogitLens, files, read_statistics
 from patchlens.lens.jacobian import JacobianLens, Jacobians
 from patchlens.lens.rank import concept_spread, effective_rank, norm_gain
 from patchlens.lens.vjp import fit_jacobian, positions, settled
@@ -415,6 +415,18 @@ def test_it_comes_back_from_its_arrays():
             JacobianLens.from_arrays(broken, params)
     with pytest.raises(FormatError, match="text_prompts"):
         JacobianLens.from_arrays(arrays, {k: v for k, v in params.items() if k != "text_prompts"})
+
+
+def test_it_comes_back_from_a_file(tmp_path, monkeypatch):
+    monkeypatch.setitem(files.LENSES, "jacobian", JacobianLens.from_arrays)
+    adapter, inputs = encoded("llava")
+    lens = fit_jacobian(adapter, [inputs] * 2, "image", probes=4, seed=7)
+    path = files.save_lens(lens, tmp_path / "lens.safetensors", model=adapter.name, unembed=adapter.unembed)
+    again = files.open_lens(path, adapter.unembed)
+    assert {**again.params(), "file": None} == lens.params()
+    states = capture(adapter, inputs).resid[2]
+    reads = [own.for_kind("patch").normed(states, 2, adapter.unembed) for own in (lens, again)]
+    assert torch.equal(*reads)
 
 
 def test_effective_rank_counts_directions():
