@@ -92,6 +92,18 @@ def test_positions_without_the_answer_are_shown_too(run, llava, picture):
     assert "patch" in printed
 
 
+def test_channels_are_asked_for_by_name(run, llava, picture, tmp_path):
+    out = tmp_path / "reading.safetensors"
+    command = ("read", picture, "-p", "what is this?", "--model", llava, "--out", out)
+    code, _, err = run(*command, "--channel", "attention", "--channel", "contribution")
+    assert code == 0, err
+    names = [channel.name for channel in open_reading(out).channels]
+    assert names == ["contribution_answer", "attention_answer"]
+    code, _, err = run(*command, "--channel", "heat")
+    assert code == 2
+    assert "choose of contribution, attention" in one_line(err)
+
+
 def test_a_text_only_reading_needs_no_picture(run, gpt2):
     code, printed, _ = run("read", "--prompt", "a red cat sits on", "--model", gpt2)
     assert code == 0 and "embeddings" in printed

@@ -39,6 +39,13 @@ def read(
         list[str] | None,
         typer.Option("--target", "-t", help="Word to follow exactly through all layers (repeatable)."),
     ] = None,
+    channel: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--channel",
+            help="What the answer takes from where, for the page: contribution or attention (repeatable).",
+        ),
+    ] = None,
     layers: Annotated[str | None, typer.Option("--layers", help="Such as 0,4-8,-1. All if left out.")] = None,
     positions: Annotated[
         str | None,
@@ -87,7 +94,9 @@ def read(
             chat=False if raw else None,
             progress=tell,
         )
-        reading = trace.read(find_lens(lens), top_k=top_k, targets=target or [], progress=tell)
+        reading = trace.read(
+            find_lens(lens), top_k=top_k, targets=target or [], channels=channel or [], progress=tell
+        )
     if out is not None:
         reading.save(out)
     if html is not None:
