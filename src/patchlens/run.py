@@ -21,7 +21,15 @@ from patchlens.demo.domain import SceneDomain
 from patchlens.errors import SelectionError
 from patchlens.grid import Places
 from patchlens.inputs import OpenedPicture, PictureLike, open_picture, prepare
-from patchlens.lens import KindedLens, Lens, LogitLens, Statistics, VisionLens, read_statistics
+from patchlens.lens import (
+    KindedLens,
+    Lens,
+    LogitLens,
+    ReadingLens,
+    Statistics,
+    VisionLens,
+    read_statistics,
+)
 from patchlens.models import load_adapter
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
@@ -145,7 +153,7 @@ class Trace:
 
     def read(
         self,
-        lens: Lens | KindedLens | VisionLens | None = None,
+        lens: Lens | KindedLens | ReadingLens | VisionLens | None = None,
         *,
         top_k: int = 10,
         targets: Sequence[str | int] = (),
@@ -182,7 +190,7 @@ class Trace:
 
     def _read(
         self,
-        lens: Lens | KindedLens,
+        lens: Lens | KindedLens | ReadingLens,
         *,
         top_k: int,
         targets: Sequence[str | int],
@@ -203,6 +211,9 @@ class Trace:
             target_ids=[target.token for target in found],
             progress=None if progress is None else lambda done, total: progress("lens", done, total),
         )
+        channels, notes = (), ()
+        if isinstance(lens, ReadingLens):
+            channels, notes = lens.channels(captured.resid, statistics), lens.notes()
         columns = _arrays(statistics)
         ids = {t.token for t in found}.union(
             np.unique(columns["top_ids"]).tolist(), self.answer.ids, positions.token.tolist()
@@ -222,7 +233,8 @@ class Trace:
                 for picture, grid in zip(self.pictures, self.inputs.grids, strict=True)
             ),
             vision=self.inputs.vision_places,
-            notes=(*self.notes, *(_stand_in(target) for target in found if not target.is_whole)),
+            channels=channels,
+            notes=(*self.notes, *notes, *(_stand_in(target) for target in found if not target.is_whole)),
             versions=_versions(),
             **columns,
         )

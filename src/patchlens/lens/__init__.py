@@ -6,6 +6,7 @@ from patchlens.lens.logit import LogitLens as LogitLens
 from patchlens.lens.protocol import JSON as JSON
 from patchlens.lens.protocol import KindedLens as KindedLens
 from patchlens.lens.protocol import Lens as Lens
+from patchlens.lens.protocol import ReadingLens as ReadingLens
 from patchlens.lens.protocol import VisionLens as VisionLens
 from patchlens.lens.statistics import Statistics as Statistics
 from patchlens.lens.stream import stream_statistics as stream_statistics

@@ -7,14 +7,15 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from patchlens.errors import FormatError, LensError, PatchlensError
 from patchlens.files import write_atomically
-from patchlens.lens.protocol import JSON, KindedLens, Lens
+from patchlens.lens.latent import LatentLens
+from patchlens.lens.protocol import JSON, KindedLens, Lens, ReadingLens
 from patchlens.lens.tuned import TunedLens
 from patchlens.sealed import Seal, sha256
 from patchlens.unembed import Unembed
@@ -22,11 +23,12 @@ from patchlens.unembed import Unembed
 SEAL = Seal("lens", "patchlens.lens", version=1)
 _ROWS = 4096
 
-FromArrays = Callable[[Mapping[str, Tensor], Mapping[str, Any]], Lens | KindedLens]
-LENSES: dict[str, FromArrays] = {"tuned": TunedLens.from_arrays}
+FromArrays = Callable[[Mapping[str, Tensor], Mapping[str, Any]], Lens | KindedLens | ReadingLens]
+LENSES: dict[str, FromArrays] = {"tuned": TunedLens.from_arrays, "latent": LatentLens.from_arrays}
 """How the lens of each name is put together from its arrays and params; ``params["file"]`` names the file."""
 
 
+@runtime_checkable
 class SavableLens(Protocol):
     """A lens with arrays that a file can hold; its name stands in `LENSES`."""
 
@@ -103,7 +105,7 @@ def save_lens(
     return write_atomically(path, SEAL.to_bytes(arrays, manifest))
 
 
-def open_lens(path: str | Path, unembed: Unembed | None = None) -> Lens | KindedLens:
+def open_lens(path: str | Path, unembed: Unembed | None = None) -> Lens | KindedLens | ReadingLens:
     """Read a lens back, on the device of the unembed if one is given.
 
     Args:

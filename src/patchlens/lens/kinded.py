@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from patchlens.axes import FIT_KINDS, FitKind
-from patchlens.lens.protocol import KindedLens, Lens
+from patchlens.lens.protocol import KindedLens, Lens, ReadingLens
 from patchlens.lens.statistics import Statistics
 from patchlens.lens.stream import stream_statistics
 from patchlens.unembed import Unembed
@@ -19,7 +19,7 @@ from patchlens.unembed import Unembed
 def read_statistics(
     resid: Float[Tensor, "layer pos d_model"],
     final: Float[Tensor, "pos d_model"],
-    lens: Lens | KindedLens,
+    lens: Lens | KindedLens | ReadingLens,
     unembed: Unembed,
     kinds: Sequence[FitKind],
     *,
@@ -31,10 +31,12 @@ def read_statistics(
 ) -> Statistics:
     """Read through a lens, or through the one that a `KindedLens` gives for each of ``kinds`` [pos].
 
-    All other arguments, what is returned and what is raised are those of
+    A `ReadingLens` reads by itself. All other arguments, what is returned and what is raised are those of
     `patchlens.lens.stream.stream_statistics`.
     """
     asked = {"layers": layers, "n_layers": n_layers, "top_k": top_k, "target_ids": target_ids}
+    if isinstance(lens, ReadingLens):
+        return lens.read(resid, final, unembed, **asked, progress=progress)  # pyright: ignore[reportArgumentType]
     if not isinstance(lens, KindedLens):
         return stream_statistics(resid, final, lens, unembed, **asked, progress=progress)  # pyright: ignore[reportArgumentType]
     result = Statistics.empty(len(layers), len(kinds), top_k, len(target_ids))

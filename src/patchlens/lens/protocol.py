@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Float
@@ -11,7 +11,9 @@ from torch import Tensor
 from patchlens.axes import FitKind
 from patchlens.capture import Captured
 from patchlens.inputs import Inputs
+from patchlens.lens.statistics import Statistics
 from patchlens.models.adapter import Adapter
+from patchlens.records import Channel
 from patchlens.unembed import Unembed
 
 JSON: TypeAlias = str | int | float | bool | None
@@ -89,4 +91,50 @@ class VisionLens(Protocol):
 
     def lay_out(self, adapter: Adapter, inputs: Inputs, captured: Captured) -> tuple[Inputs, Captured]:
         """Return inputs and states in which what the picture became has positions."""
+        ...
+
+
+@runtime_checkable
+class ReadingLens(Protocol):
+    """A lens that does not go through the unembedding: it gives the statistics of its own scores itself.
+
+    Its last layer need not be the model's answer.
+    """
+
+    @property
+    def name(self) -> str:
+        """Short name written into a reading, such as ``embedding``."""
+        ...
+
+    def params(self) -> Mapping[str, JSON]:
+        """Everything that changes the result, as JSON values, for the manifest of a reading."""
+        ...
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know about its numbers, for the notes of a reading."""
+        ...
+
+    def read(
+        self,
+        resid: Float[Tensor, "layer pos d_model"],
+        final: Float[Tensor, "pos d_model"],
+        unembed: Unembed,
+        *,
+        layers: Sequence[int],
+        n_layers: int,
+        top_k: int,
+        target_ids: Sequence[int],
+        progress: Callable[[int, int], None] | None,
+    ) -> Statistics:
+        """Return the statistics at every layer and position, every number finite.
+
+        Arguments as in `patchlens.lens.stream.stream_statistics`; ``kl_to_final`` is from the model's own
+        distribution, through ``unembed``.
+        """
+        ...
+
+    def channels(
+        self, resid: Float[Tensor, "layer pos d_model"], statistics: Statistics
+    ) -> tuple[Channel, ...]:
+        """What else it tells about the same states, over the axes ``layer`` and ``pos``; may be empty."""
         ...
