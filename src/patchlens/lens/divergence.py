@@ -26,35 +26,7 @@ def kl_to_final(
     return cast(Tensor, _KLToFinal.apply(states, final, unembed))
 
 
-def kl_by_temperature(
-    states: Float[Tensor, "layer pos d_model"],
-    final: Float[Tensor, "pos d_model"],
-    unembed: Unembed,
-    factors: Float[Tensor, "layer candidate"],
-) -> Float[Tensor, "layer candidate"]:
-    """Return the mean over positions of ``KL(p_final || p_lens)`` in nats, states multiplied by each factor.
-
-    One product with the lm_head serves all candidates. Both arguments are normed states.
-    """
-    plan = make_plan(len(states) + 1, states.shape[1], unembed.weight, None)
-    total = torch.zeros_like(factors)
-    for at in plan.blocks():
-        own, reference = states[:, at], final[at].to(states.dtype)
-        normaliser = _logsumexp(reference, unembed, plan)
-        sums = [RunningKL(own) for _ in range(factors.shape[1])]
-        for ids in _chunks(plan, unembed):
-            target = _logits(reference, unembed, ids)
-            product = own @ unembed.weight[ids].to(own.dtype).T
-            for candidate, running in enumerate(sums):
-                raw = product * factors[:, candidate, None, None]
-                if unembed.bias is not None:
-                    raw += unembed.bias[ids].to(raw.dtype)
-                running.update(unembed.finish(raw), target, (target - normaliser[:, None]).exp())
-        total += torch.stack([running.result(normaliser).sum(-1) for running in sums], dim=-1)
-    return total / len(final)
-
-
-class RunningKL:
+class _RunningKL:
     """Online softmax (Milakov & Gimelshein 2018) of a lens's logits, held against the reference's."""
 
     def __init__(self, states: Float[Tensor, "layer pos d_model"]) -> None:
@@ -90,7 +62,7 @@ class _KLToFinal(torch.autograd.Function):
         final = final.to(states.dtype)
         normalisers, own_normalisers, result = (states.new_empty(shape) for shape in _shapes(states))
         for at in plan.blocks():
-            reference, running = final[at], RunningKL(states[:, at])
+            reference, running = final[at], _RunningKL(states[:, at])
             normalisers[at] = _logsumexp(reference, unembed, plan)
             for ids in _chunks(plan, unembed):
                 target = _logits(reference, unembed, ids)

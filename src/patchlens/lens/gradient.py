@@ -31,7 +31,7 @@ def refine(
     epochs: int = 20,
     lr: float = 1e-3,
     patience: int = 3,
-    rows: int = 512,
+    rows: int = 256,
     progress: Progress | None = None,
 ) -> TunedLens:
     """Lower the mean ``KL(p_final || p_lens)`` of every layer and kind, the unembed frozen.
