@@ -33,6 +33,7 @@ await build({
     { in: join(here, "src/main.ts"), out: "viewer" },
     { in: join(here, "src/styles/viewer.css"), out: "viewer" },
     { in: join(here, "src/styles/index.css"), out: "index" },
+    { in: join(here, "src/styles/scoreboard.css"), out: "scoreboard" },
   ],
   outdir: target,
   format: "iife",
@@ -44,6 +45,10 @@ await build({
   format: "esm",
   plugins: [styleAsText],
 });
-for (const name of ["page.html", "reading-block.html", "frame.html", "index.html", "index-entry.html"]) {
+const templates = [
+  ...["page", "reading-block", "frame", "index", "index-entry"],
+  ...["scoreboard", "scoreboard-model", "scoreboard-lens", "scoreboard-row", "scoreboard-cell", "scoreboard-note"],
+].map((name) => `${name}.html`);
+for (const name of templates) {
   await copyFile(join(here, "static", name), join(target, name));
 }

@@ -10,9 +10,9 @@ import torch
 
 from patchlens.axes import FIT_KINDS
 from patchlens.bench.exam import drawn
-from patchlens.bench.labels import NO_ID, concept_ids, scene_forms
+from patchlens.bench.labels import ConceptIds, concept_ids, scene_forms
 from patchlens.bench.nulls import GREY, grey, shifted, twin
-from patchlens.bench.probe import Shot, look, shoot
+from patchlens.bench.probe import Shot, look, shot_for, take
 from patchlens.lens import LogitLens, read_statistics
 from patchlens.run import load
 
@@ -52,16 +52,20 @@ def concepts(adapter):
     return concept_ids(adapter.tokenizer, *scene_forms())
 
 
+def shoot(adapter, seed: int) -> Shot:
+    return shot_for(LogitLens(), adapter, take(adapter, drawn(seed)))
+
+
 @pytest.fixture(scope="module")
 def shots(adapter) -> tuple[Shot, Shot]:
-    return shoot(adapter, drawn(50_000_001)), shoot(adapter, drawn(50_000_002))
+    return shoot(adapter, 50_000_001), shoot(adapter, 50_000_002)
 
 
 @pytest.mark.parametrize("lens", [LogitLens(), KindsLens()], ids=["logit", "kinds"])
 def test_words_concepts_and_kl_are_the_engines(adapter, concepts, shots, lens, monkeypatch) -> None:
     monkeypatch.setattr("patchlens.bench.probe._LOGITS_AT_ONCE", 40 * adapter.vocab_size)  # several chunks
     shot, other = shots
-    seen = look(shot, lens, adapter.unembed, concepts.table(), other)
+    seen = look(shot, lens, adapter, concepts, (), other)
     rows = torch.cat(list(shot.at.values()))
     kinds = [kind for kind, own in shot.at.items() for _ in own]
     ids = sorted(concepts.ids["cat"])
@@ -84,7 +88,7 @@ def test_words_concepts_and_kl_are_the_engines(adapter, concepts, shots, lens, m
 
 def test_sums_over_positions_are_those_of_whole_distributions(adapter, concepts, shots) -> None:
     shot, other = shots
-    drift = look(shot, LogitLens(), adapter.unembed, concepts.table(), other).drift["answer"]
+    drift = look(shot, LogitLens(), adapter, concepts, (), other).drift["answer"]
     own, them = shot.at["answer"], other.at["answer"]
     them = them[torch.arange(len(own)) % len(them)]
     with torch.inference_mode():
@@ -98,8 +102,7 @@ def test_sums_over_positions_are_those_of_whole_distributions(adapter, concepts,
 
 
 def test_positions_are_told_apart_and_the_answer_is_all_there(adapter) -> None:
-    picture = drawn(50_000_001)
-    shot = shoot(adapter, picture)
+    picture, shot = drawn(50_000_001), shoot(adapter, 50_000_001)
     assert len(shot.at["patch"]) == 100 == len(shot.boxes)
     answer = adapter.tokenizer.encode(f" {picture.answer}", add_special_tokens=False)
     assert len(shot.at["answer"]) == len(answer)
@@ -110,11 +113,10 @@ def test_positions_are_told_apart_and_the_answer_is_all_there(adapter) -> None:
 
 def test_a_model_that_sees_by_cross_attention_has_no_patches_to_read() -> None:
     cross = load("demo-cross").adapter
-    shot = shoot(cross, drawn(50_000_001))
+    shot = shoot(cross, 50_000_001)
     assert set(shot.at) == {"text", "answer"}
     assert len(shot.boxes) == 0
-    table = np.array([[1, NO_ID]])
-    seen = look(shot, LogitLens(), cross.unembed, table, shot)
+    seen = look(shot, LogitLens(), cross, ConceptIds({"cat": frozenset({1})}, ()), (), shot)
     assert seen.top_ids.shape == (cross.n_layers + 1, 0, 5)
     assert set(seen.drift) == {"text", "answer"}
 
@@ -160,5 +162,4 @@ def test_a_blank_picture_keeps_size_and_question() -> None:
     blank = grey(picture)
     assert blank.picture.shape == picture.picture.shape
     assert (blank.picture == GREY).all()
-    assert blank.prompt == picture.prompt
-    assert blank.things == ()
+    assert (blank.prompt, blank.answer) == (picture.prompt, picture.answer)

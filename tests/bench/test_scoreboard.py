@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from patchlens.bench.score import METRICS, Tally, mean_elsewhere, score_drift, s
 from patchlens.bench.scoreboard import choose, score_model
 from patchlens.bench.truth import Thing, Truth, patch_truth
 from patchlens.errors import SelectionError
-from patchlens.lens import LogitLens
+from patchlens.lens import CrossLens, LogitLens
+from patchlens.lens.embedding import EmbeddingLens
 from patchlens.run import load
 
 CONCEPTS = ConceptIds(
@@ -124,10 +126,10 @@ def test_layers_are_chosen_by_net_words_and_by_maps_against_others() -> None:
     tally = Tally()
     score_patches(tally, made_reading(false_everywhere, words, maps), made_truth(), CONCEPTS)
     found = choose(tally)
-    assert (found.words_layer, found.maps_layer) == (1, 2)
+    assert (found.words_row, found.maps_row) == (1, 2)
     assert found.thresholds is not None
     assert len(found.thresholds) == 3
-    assert choose(Tally()).words_layer is None
+    assert choose(Tally()).words_row is None
 
 
 def test_the_mean_elsewhere_leaves_the_layer_out() -> None:
@@ -151,7 +153,10 @@ def demo_scores():
 
 
 def test_the_logit_lens_reads_patches_of_the_bundled_model_and_its_nulls_do_not(demo_scores) -> None:
-    (lens,) = demo_scores.lenses
+    lens, attention = demo_scores.lenses  # the best first
+    assert (lens.lens, attention.lens) == ("logit", "attention")
+    assert attention.headline("readable_top5") is None
+    assert set(attention.headline("auroc_all").nulls) == {"random", "shuffled", "blank", "shift"}
     assert lens.layers_alike
     for name in ("readable_top5", "auroc_all"):
         score = lens.headline(name)
@@ -178,16 +183,58 @@ def test_json_holds_every_figure_with_its_seeds_interval_and_nulls(demo_scores) 
     content = json.loads(to_json(Board("two seeds", {"seeds": 2}, (demo_scores,), {"python": "3"})))
     assert content["format_version"] == 1
     assert content["data"] == "two seeds"
-    lens = content["models"][0]["lenses"][0]
-    assert lens["lens"] == "logit"
-    assert len(lens["thresholds"]) == 9
-    for score in [*lens["scores"], *lens["headlines"]]:
+    lenses = content["models"][0]["lenses"]
+    assert [lens["lens"] for lens in lenses] == ["logit", "attention"]
+    assert [len(lens["thresholds"]) for lens in lenses] == [9, 8]
+    for score in [score for lens in lenses for score in [*lens["scores"], *lens["headlines"]]]:
         assert set(score) == {"metric", "layer", "value", "nulls", "cleared", "own_layer"}
         assert set(score["value"]) == {"mean", "low", "high", "seeds"}
         assert len(score["value"]["seeds"]) == 2
         for null in score["nulls"].values():
             assert set(null) == {"estimate", "cleared"}
             assert isinstance(null["cleared"], bool)
+
+
+def test_lenses_of_every_sort_are_scored() -> None:
+    cross = load("demo-cross").adapter
+    lenses = {"cross": CrossLens(), "logit": LogitLens(), "embedding": EmbeddingLens.of(cross)}
+    scores = score_model(cross, lenses, replace(drawn_exam(2, 3), has_captions=False))
+    assert [own.lens for own in scores.lenses] == ["cross", "logit"]
+    assert set(scores.left_out) == {"embedding"}
+    of_patches, of_text = scores.lenses
+    assert of_patches.layers == tuple(block + 1 for block in cross.cross_blocks)
+    assert of_patches.words_layer in of_patches.layers
+    assert set(of_patches.thresholds) == set(of_patches.layers)
+    assert of_patches.headline("auroc_all").value.mean > 0.8
+    assert of_patches.headline("kl_text") is None
+    assert {score.metric for score in of_text.scores} == {"kl_text", "kl_answer", "bias_text", "bias_answer"}
+    demo = load("demo").adapter
+    (compared,) = score_model(
+        demo, {"embedding": EmbeddingLens.of(demo)}, replace(drawn_exam(2, 3), has_captions=False)
+    ).lenses
+    assert compared.headline("readable_top5").value.mean > 0.7
+    assert {score.metric for score in compared.scores} == {m.name for m in METRICS if m.read_at != "mean"}
+
+
+class Layered(LogitLens):
+    """Reads the states of one layer only, and spoils the others."""
+
+    def normed(self, resid_layer, layer, unembed):
+        return super().normed(resid_layer if layer == 1 else -resid_layer, layer, unembed)
+
+
+def test_a_lens_that_knows_its_layer_has_its_own_shift() -> None:
+    adapter = load("demo").adapter
+    (lens,) = score_model(
+        adapter, {"layered": Layered()}, replace(drawn_exam(2, 3), has_captions=False)
+    ).lenses
+    assert not lens.layers_alike
+    assert (lens.words_layer, lens.maps_layer) == (1, 1)
+    net = lens.headline("net_top5")
+    assert net.own_layer
+    assert net.nulls["shift"].estimate.mean < 0.2  # layer 1 read as layer 5
+    assert "shift" in lens.headline("kl_text").nulls
+    assert lens.headline("kl_text").nulls["shift"].estimate.mean != lens.headline("kl_text").value.mean
 
 
 def test_sizes_that_give_no_interval_are_refused() -> None:

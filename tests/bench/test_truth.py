@@ -77,7 +77,7 @@ def test_every_form_of_a_concept_counts_and_no_other_concept() -> None:
     assert {"▁cat", "▁cats", "▁Katze", "▁Katzen", "猫"} <= set(pieces)
     assert concepts.named(["cat", "dog"]) == concepts.ids["cat"] | concepts.ids["dog"]
     assert concepts.ids["grass"].isdisjoint(concepts.thing_ids)
-    table = concepts.table()
+    table = concepts.table
     assert {int(i) for i in table[concepts.keys.index("cat")] if i != NO_ID} == concepts.ids["cat"]
 
 

@@ -17,6 +17,8 @@ BUILT = {
     *("viewer.js", "viewer.css", "page.html", "reading-block.html"),
     *("widget.js", "frame.html"),
     *("index.css", "index.html", "index-entry.html"),
+    *("scoreboard.css", "scoreboard.html", "scoreboard-model.html", "scoreboard-lens.html"),
+    *("scoreboard-row.html", "scoreboard-cell.html", "scoreboard-note.html"),
 }
 REBUILD = "run: cd viewer && npm ci && npm run build, and commit src/patchlens/views/assets"
 

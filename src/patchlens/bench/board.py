@@ -75,13 +75,14 @@ class LensScores:
 
 @dataclass(frozen=True)
 class ModelScores:
-    """All lenses on one model, best first."""
+    """All lenses on one model, best first; ``left_out`` says of others why they have no figure."""
 
     model: str
     revision: str | None
     dtype: str
     n_layers: int
     lenses: tuple[LensScores, ...]
+    left_out: Mapping[str, str]
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ class Exam:
 
     ``forms`` holds every form of each concept's word, ``things`` the concepts that a false name can be of.
     Layers and thresholds are chosen on ``validation``; ``seeds`` are reported on, each of other pictures.
+    ``has_captions`` says whether pictures have sentences that name what they show.
     """
 
     about: str
@@ -43,6 +44,7 @@ class Exam:
     things: tuple[str, ...]
     validation: Batch
     seeds: tuple[Batch, ...]
+    has_captions: bool = False
 
 
 def drawn_exam(seeds: int, scenes: int) -> Exam:
@@ -63,6 +65,7 @@ def drawn_exam(seeds: int, scenes: int) -> Exam:
         things,
         _drawn(VALIDATION_SEEDS, 2 * scenes),
         tuple(_drawn(REPORT_SEEDS + number * _BETWEEN, scenes) for number in range(seeds)),
+        has_captions=True,
     )
 
 

@@ -11,36 +11,35 @@ from numpy.typing import NDArray
 from patchlens.bench.exam import Batch, Exam
 from patchlens.bench.labels import ConceptIds, concept_ids
 from patchlens.bench.nulls import Null, grey, shifted, twin
-from patchlens.bench.probe import AnyLens, Seen, Shot, look, shoot
+from patchlens.bench.probe import AnyLens, Seen, Taken, look, shot_for, take
 from patchlens.bench.score import Tally, score_drift, score_patches
 from patchlens.bench.truth import Labelled, Truth, patch_truth
+from patchlens.lens import ReadingLens, VisionLens
 from patchlens.models.adapter import Adapter
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model with all that reading it for the scoreboard needs; ``table`` is ``[concept, n]`` token ids."""
+    """A model, and the tokens of the words that count."""
 
     adapter: Adapter
     concepts: ConceptIds
-    table: NDArray[np.int64]
 
     @classmethod
     def of(cls, adapter: Adapter, exam: Exam) -> Subject:
         """Look up the tokens of an exam's words."""
-        concepts = concept_ids(adapter.tokenizer, exam.forms, exam.things)
-        return cls(adapter, concepts, concepts.table())
-
-    def look(self, shot: Shot, lens: AnyLens, other: Shot | None = None) -> Seen:
-        """Read a picture; see `patchlens.bench.probe.look`."""
-        return look(shot, lens, self.adapter.unembed, self.table, other)
+        return cls(adapter, concept_ids(adapter.tokenizer, exam.forms, exam.things))
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A lens, and what stands in for it in the layer shift; None where it treats all layers alike."""
+    """A lens, the layers it reads, and what stands in for it in the layer shift.
+
+    ``shift`` is None where it treats all layers alike, or where it cannot be told to take one for another.
+    """
 
     lens: AnyLens
+    layers: tuple[int, ...]
     shift: AnyLens | None
 
 
@@ -59,14 +58,21 @@ class Tallies:
 def find_candidates(
     subject: Subject, lenses: Mapping[str, AnyLens], picture: Labelled
 ) -> dict[str, Candidate]:
-    """Find out which lenses care about the layer: those that read a picture otherwise when it is shifted."""
-    shot = shoot(subject.adapter, picture)
-    found: dict[str, Candidate] = {}
+    """Find out which lenses care about the layer: those that read a picture otherwise when it is shifted.
+
+    Raises:
+        SelectionError: a lens is not for this model.
+    """
+    adapter, found = subject.adapter, dict[str, Candidate]()
+    taken = take(adapter, picture)
     for name, lens in lenses.items():
-        moved = shifted(lens, subject.adapter.n_layers)
-        as_is, otherwise = (subject.look(shot, own, shot).drift for own in (lens, moved))
-        alike = all(np.array_equal(as_is[kind].kl, otherwise[kind].kl) for kind in as_is)
-        found[name] = Candidate(lens, None if alike else moved)
+        shot = shot_for(lens, adapter, taken)
+        moved = None if isinstance(lens, (ReadingLens, VisionLens)) else shifted(lens, adapter.n_layers)
+        if moved is not None:
+            drifts = [look(shot, own, adapter, subject.concepts, (), shot).drift for own in (lens, moved)]
+            if all(np.array_equal(drifts[0][kind].kl, drifts[1][kind].kl) for kind in shot.at):
+                moved = None
+        found[name] = Candidate(lens, shot.layers, moved)
     return found
 
 
@@ -88,55 +94,95 @@ def examine(
         nulls: also measure the nulls; the twin with shuffled weights is made from the batch's seed.
     """
     found = {name: Tallies() for name in candidates}
-    shuffled = twin(subject.adapter, batch.seed) if nulls else None
-    blanks: dict[tuple[int, ...], Shot] = {}
-    for picture, shot, before, last in _pairs(subject.adapter, batch.pictures):
-        truth = patch_truth(picture.things, picture.ground, shot.boxes)
+    against = _Nulls(subject, candidates, twin(subject.adapter, batch.seed)) if nulls else None
+    for now, before in _pairs(subject.adapter, batch.pictures):
         for name, candidate in candidates.items():
-            seen = subject.look(shot, candidate.lens, last)
-            _score(found[name].real, seen, truth, subject)
-            if nulls:
-                strange = _moved_truth(before, picture, shot)
-                score_patches(found[name].null("shuffled"), seen, strange, subject.concepts)
-                if candidate.shift is not None:
-                    moved = subject.look(shot, candidate.shift, last)
-                    _score(found[name].null("shift"), moved, truth, subject)
-        if shuffled is not None and len(shot.boxes):
-            size = picture.picture.shape
-            if size not in blanks:
-                blanks = {size: shoot(subject.adapter, grey(picture))}
-            unseen: dict[Null, Shot] = {"random": shoot(shuffled, picture), "blank": blanks[size]}
-            for null, other in unseen.items():
-                for name, candidate in candidates.items():
-                    seen = subject.look(other, candidate.lens)
-                    score_patches(found[name].null(null), seen, truth, subject.concepts)
+            _read(subject, candidate, now, before, found[name], nulls)
+        if against is not None:
+            against.read(now, found)
         tell()
     return found
 
 
-def _score(tally: Tally, seen: Seen, truth: Truth, subject: Subject) -> None:
-    score_patches(tally, seen, truth, subject.concepts)
-    score_drift(tally, seen)
+@dataclass(frozen=True)
+class _Sight:
+    picture: Labelled
+    taken: Taken
 
 
-def _pairs(
-    adapter: Adapter, pictures: Sequence[Callable[[], Labelled]]
-) -> Iterator[tuple[Labelled, Shot, Labelled, Shot]]:
+def _pairs(adapter: Adapter, pictures: Sequence[Callable[[], Labelled]]) -> Iterator[tuple[_Sight, _Sight]]:
     """Each picture with the one before it, the first with the second; two captures are held at a time."""
-    picture, following = pictures[0](), pictures[1]()
-    shot, next_shot = shoot(adapter, picture), shoot(adapter, following)
-    yield picture, shot, following, next_shot
-    yield following, next_shot, picture, shot
-    before, last = following, next_shot
-    for make in pictures[2:]:
+
+    def see(make: Callable[[], Labelled]) -> _Sight:
         picture = make()
-        shot = shoot(adapter, picture)
-        yield picture, shot, before, last
-        before, last = picture, shot
+        return _Sight(picture, take(adapter, picture))
+
+    first, last = see(pictures[0]), see(pictures[1])
+    yield first, last
+    yield last, first
+    for make in pictures[2:]:
+        now = see(make)
+        yield now, last
+        last = now
 
 
-def _moved_truth(other: Labelled, picture: Labelled, shot: Shot) -> Truth:
+def _read(
+    subject: Subject, candidate: Candidate, now: _Sight, before: _Sight, tallies: Tallies, nulls: bool
+) -> None:
+    """Read one picture with one lens, as it is and for the nulls that need no other pass of the model."""
+    adapter, concepts = subject.adapter, subject.concepts
+    shot, other = (shot_for(candidate.lens, adapter, sight.taken) for sight in (now, before))
+    truth = patch_truth(now.picture.things, now.picture.ground, shot.boxes)
+    strange = moved_truth(before.picture, now.picture, shot.boxes)
+    wanted = tuple(dict.fromkeys((*truth.names, *strange.names)))
+    seen = look(shot, candidate.lens, adapter, concepts, wanted, other)
+    score_patches(tallies.real, seen, truth, concepts)
+    score_drift(tallies.real, seen)
+    if nulls:
+        score_patches(tallies.null("shuffled"), seen, strange, concepts)
+        if candidate.shift is not None:
+            moved = look(shot, candidate.shift, adapter, concepts, wanted, other)
+            score_patches(tallies.null("shift"), moved, truth, concepts)
+            score_drift(tallies.null("shift"), moved)
+
+
+class _Nulls:
+    """The nulls that need another pass: a twin's view of each picture, and one view of nothing per size."""
+
+    def __init__(self, subject: Subject, candidates: Mapping[str, Candidate], shuffled: Adapter) -> None:
+        self.subject, self.candidates, self.shuffled = subject, candidates, shuffled
+        self._blank_size: tuple[int, ...] = ()
+        self._blanks: dict[str, Seen] = {}
+
+    def read(self, now: _Sight, found: Mapping[str, Tallies]) -> None:
+        """Hold what each lens says in both against the truth of a picture."""
+        taken: Taken | None = None
+        for name, candidate in self.candidates.items():
+            shot = shot_for(candidate.lens, self.subject.adapter, now.taken)
+            if not len(shot.boxes):
+                continue
+            truth = patch_truth(now.picture.things, now.picture.ground, shot.boxes)
+            taken = taken or take(self.shuffled, now.picture)
+            strange = shot_for(candidate.lens, self.shuffled, taken)
+            seen = look(strange, candidate.lens, self.shuffled, self.subject.concepts, truth.names)
+            concepts = self.subject.concepts
+            score_patches(found[name].null("random"), seen, truth, concepts)
+            score_patches(found[name].null("blank"), self._blank(now.picture)[name], truth, concepts)
+
+    def _blank(self, picture: Labelled) -> dict[str, Seen]:
+        if picture.picture.shape != self._blank_size:
+            adapter, concepts = self.subject.adapter, self.subject.concepts
+            taken = take(adapter, grey(picture))
+            self._blank_size = picture.picture.shape
+            self._blanks = {
+                name: look(shot_for(own.lens, adapter, taken), own.lens, adapter, concepts, concepts.things)
+                for name, own in self.candidates.items()
+            }
+        return self._blanks
+
+
+def moved_truth(other: Labelled, picture: Labelled, boxes: NDArray[np.float64]) -> Truth:
     """The truth of another picture at this one's patches, as if stretched to its size."""
     (height, width), (own_height, own_width) = other.picture.shape[:2], picture.picture.shape[:2]
     stretch = np.array([width / own_width, height / own_height] * 2)
-    return patch_truth(other.things, other.ground, shot.boxes * stretch)
+    return patch_truth(other.things, other.ground, boxes * stretch)

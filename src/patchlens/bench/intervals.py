@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+LEVEL: Final = "95%, Student's t over seeds"
 _T95: Final = (
     *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
     *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),

@@ -45,6 +45,7 @@ class ConceptIds:
         """Every token that names one of several concepts."""
         return frozenset[int]().union(*(self.ids[key] for key in keys))
 
+    @cached_property
     def table(self) -> NDArray[np.int64]:
         """Token ids of each concept in a row, ``[concept, n]``, filled up with `NO_ID`."""
         rows = [sorted(ids) for ids in self.ids.values()]

@@ -3,10 +3,12 @@
 - ``random``: the picture read by the same lens in a twin of the model whose weights are shuffled within every
   tensor, embedding, final norm and unembedding apart. So the scales are the model's, and the words a lens can
   say, but nothing that was learnt about pictures is left. Another twin for each seed.
+  Not asked of false names: a twin's states point the same few ways all over, so that it names things nearly
+  everywhere or nearly nowhere, by luck.
 - ``shuffled``: this picture's reading held against the truth of the next one; for a KL, against the final
   distributions of the next one.
 - ``blank``: a grey picture of the same size, held against this picture's truth: what a lens says of a place
-  whatever is there.
+  whatever is there. Not asked of false names either: on grey, any name is false.
 - ``constant``: a lens that says the same everywhere, the model's mean distribution over positions of the kind
   (for KL); or all tokens alike (for bias).
 - ``shift``: states of layer l read as those of layer l + k, cyclically. It does not ask whether a figure is
@@ -57,8 +59,8 @@ def twin(adapter: Adapter, seed: int) -> Adapter:
 
 
 def grey(picture: Labelled) -> Labelled:
-    """A picture of one grey in the place of a picture; the question stays."""
-    return replace(picture, name="grey", picture=np.full_like(picture.picture, GREY), things=(), ground=())
+    """One grey in the place of a picture; what is asked and answered stays."""
+    return replace(picture, name="grey", picture=np.full_like(picture.picture, GREY))
 
 
 @dataclass(frozen=True)
@@ -112,4 +114,6 @@ class ShiftedKinds:
 def shifted(lens: Lens | KindedLens, n_layers: int) -> ShiftedLens | ShiftedKinds:
     """A lens that takes every layer for the one half the depth away."""
     by = max(1, n_layers // 2)
-    return (ShiftedKinds if isinstance(lens, KindedLens) else ShiftedLens)(lens, by, n_layers)  # pyright: ignore[reportArgumentType]
+    if isinstance(lens, KindedLens):
+        return ShiftedKinds(lens, by, n_layers)
+    return ShiftedLens(lens, by, n_layers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,24 +14,32 @@ from torch import Tensor
 
 from patchlens import grid
 from patchlens.axes import FIT_KINDS, FitKind, PositionKind, fit_kind
-from patchlens.bench.labels import NO_ID
+from patchlens.bench.labels import NO_ID, ConceptIds
 from patchlens.bench.truth import Labelled
-from patchlens.capture import capture
+from patchlens.capture import Captured, capture
 from patchlens.inputs import prepare
-from patchlens.lens import KindedLens, Lens
+from patchlens.lens import KindedLens, Lens, ReadingLens, VisionLens
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
 from patchlens.tokens import content_ids
 from patchlens.unembed import Unembed
 
-AnyLens = Lens | KindedLens
+AnyLens = Lens | KindedLens | ReadingLens | VisionLens
 TOP: Final = 5
 _LOGITS_AT_ONCE: Final = 4_000_000
 
 
 @dataclass(frozen=True)
+class Taken:
+    """One forward pass on a picture with its question and true answer."""
+
+    inputs: Inputs
+    captured: Captured
+
+
+@dataclass(frozen=True)
 class Shot:
-    """States of one picture, question and true answer: `Captured` with what the bench asks of positions.
+    """The states of a forward pass, with what the bench asks of positions.
 
     ``at`` holds the rows of ``resid`` of each kind of position; other rows (special tokens, separators) are
     not scored. ``boxes`` ``[patch, 4]`` are the patches of ``at["patch"]`` in pixels of the original.
@@ -66,16 +74,16 @@ class Seen:
     """What a lens says of one picture.
 
     ``top_ids`` is ``[layer, patch, 5]``, best first; ``concepts`` ``[layer, patch, concept]``, the
-    log-probability that the next token is one that names the concept, nats. ``drift`` has no entry for kinds
-    of position that are not there.
+    log-probability that the next token is one that names the concept, nats, or NaN where it was not wanted.
+    ``drift`` has no entry for kinds of position that are not there.
     """
 
     top_ids: NDArray[np.int64]
     concepts: NDArray[np.float32]
-    drift: Mapping[FitKind, Drift]
+    drift: dict[FitKind, Drift]
 
 
-def shoot(adapter: Adapter, picture: Labelled) -> Shot:
+def take(adapter: Adapter, picture: Labelled) -> Taken:
     """Run the model once on a picture, its prompt and its true answer (teacher forcing).
 
     The last position predicts the last token of the answer, or the first where no answer is known.
@@ -85,43 +93,64 @@ def shoot(adapter: Adapter, picture: Labelled) -> Shot:
     """
     answer = content_ids(adapter.tokenizer, f" {picture.answer}")[:-1] if picture.answer else ()
     inputs = prepare(adapter, picture.prompt, [picture.picture], answer_ids=answer)
-    captured = capture(adapter, inputs)
-    at, boxes = _positions(inputs)
-    return Shot(captured.resid, captured.final, captured.layers, at, boxes)
+    return Taken(inputs, capture(adapter, inputs))
 
 
-def _positions(inputs: Inputs) -> tuple[dict[FitKind, Tensor], NDArray[np.float64]]:
-    places = inputs.places
-    scored = np.isin(places.kind, (PositionKind.TEXT, PositionKind.PATCH))
-    steps = np.arange(len(inputs)) - (inputs.n_prompt - 1)
-    kinds = np.array([fit_kind(k, int(s)) for k, s in zip(places.kind, steps, strict=True)])
-    at: dict[FitKind, NDArray[np.intp]] = {
-        kind: np.flatnonzero((kinds == kind) & (scored | (steps >= 0))) for kind in FIT_KINDS
-    }
-    patches = at["patch"]
+def shot_for(lens: AnyLens, adapter: Adapter, taken: Taken) -> Shot:
+    """The states that a lens reads: those of a forward pass, or what a `VisionLens` lays out of it.
+
+    Raises:
+        SelectionError: the lens is not for this model.
+    """
+    inputs, captured = taken.inputs, taken.captured
+    if isinstance(lens, VisionLens):
+        inputs, captured = lens.lay_out(adapter, inputs, captured)
+    positions, places = np.array(captured.positions), inputs.places
+    steps = positions - (inputs.n_prompt - 1)
+    kinds = np.array([fit_kind(str(places.kind[p]), int(s)) for p, s in zip(positions, steps, strict=True)])
+    scored = np.isin(places.kind[positions], (PositionKind.TEXT, PositionKind.PATCH)) | (steps >= 0)
+    at = {kind: np.flatnonzero((kinds == kind) & scored) for kind in FIT_KINDS}
+    patches = positions[at["patch"]]
     boxes = grid.boxes(inputs.grids[0])[places.row[patches], places.col[patches]]
-    return {kind: torch.from_numpy(rows) for kind, rows in at.items() if rows.size}, boxes
+    rows: dict[FitKind, Tensor] = {kind: torch.from_numpy(at[kind]) for kind in FIT_KINDS if at[kind].size}
+    return Shot(captured.resid, captured.final, captured.layers, rows, boxes)
 
 
 def look(
-    shot: Shot, lens: AnyLens, unembed: Unembed, table: NDArray[np.int64], other: Shot | None = None
+    shot: Shot,
+    lens: AnyLens,
+    adapter: Adapter,
+    concepts: ConceptIds,
+    wanted: Sequence[str],
+    other: Shot | None = None,
 ) -> Seen:
     """Read a picture through a lens.
 
-    All is taken from the whole distribution at a chunk of positions, which the mean over positions needs;
-    memory is bounded by the chunk, whatever the numbers of layers and positions.
-
     Args:
-        shot: the picture.
-        lens: any lens.
-        unembed: the model's unembedding.
-        table: token ids of each concept, as `patchlens.bench.labels.ConceptIds.table` has them.
+        shot: the picture, as `shot_for` gives it for the lens.
+        lens: a `ReadingLens` compares states, so it has no distribution that could drift; nor have patches
+            that a `VisionLens` lays out a final one.
+        adapter: the model.
+        concepts: tokens of every concept.
+        wanted: concepts whose scores are needed; those of others may be NaN.
         other: another picture, whose final distributions stand in for a null; None reads patches only.
     """
-    ids = torch.from_numpy(table)
-    top = torch.empty(len(shot.layers), len(shot.boxes), TOP, dtype=torch.int64)
-    concepts = torch.empty(len(shot.layers), len(shot.boxes), len(table))
-    drift: dict[FitKind, Drift] = {}
+    if isinstance(lens, ReadingLens):
+        return _compared(shot, lens, adapter, concepts, wanted)
+    if isinstance(lens, VisionLens):
+        return _read(shot, lens.reader(), adapter.unembed, concepts, None)
+    return _read(shot, lens, adapter.unembed, concepts, other)
+
+
+def _read(
+    shot: Shot, lens: Lens | KindedLens, unembed: Unembed, concepts: ConceptIds, other: Shot | None
+) -> Seen:
+    """Take all from the whole distribution at a chunk of positions, which the mean over positions needs.
+
+    Memory is bounded by the chunk, whatever the numbers of layers and positions.
+    """
+    seen = _nothing_yet(shot, concepts)
+    ids = torch.from_numpy(concepts.table)
     with torch.inference_mode():
         for kind, rows in shot.at.items():
             if other is None and kind != "patch":
@@ -130,21 +159,51 @@ def look(
             sums = None if other is None else _Sums(len(shot.layers), unembed.vocab)
             for part in torch.arange(len(rows)).split(max(1, _LOGITS_AT_ONCE // unembed.vocab)):
                 if sums is not None and other is not None:
-                    stand_ins = _stand_ins(other, kind, part, shot)
-                    sums.add_final(
-                        *(_log_probs(unembed, unembed.norm(x)) for x in (shot.final[rows[part]], stand_ins))
-                    )
+                    finals = shot.final[rows[part]], _stand_ins(other, kind, part, shot)
+                    sums.add_final(*(_log_probs(unembed, unembed.norm(state)) for state in finals))
                 for slot, layer in enumerate(shot.layers):
                     state = shot.resid[slot, rows[part]].to(unembed.weight.device)
                     log_probs = _log_probs(unembed, own.normed(state, layer, unembed))
                     if sums is not None:
                         sums.add_layer(slot, log_probs)
                     if kind == "patch":
-                        top[slot, part] = log_probs.topk(TOP).indices.cpu()
-                        concepts[slot, part] = concept_log_probs(log_probs, ids)
+                        seen.top_ids[slot, part] = log_probs.topk(TOP).indices.cpu().numpy()
+                        seen.concepts[slot, part] = concept_log_probs(log_probs, ids).numpy()
             if sums is not None:
-                drift[kind] = sums.drift()
-    return Seen(top.numpy(), concepts.numpy(), drift)
+                seen.drift[kind] = sums.drift()
+    return seen
+
+
+def _compared(
+    shot: Shot, lens: ReadingLens, adapter: Adapter, concepts: ConceptIds, wanted: Sequence[str]
+) -> Seen:
+    seen = _nothing_yet(shot, concepts)
+    if not len(shot.boxes):
+        return seen
+    rows, targets = shot.at["patch"], sorted(concepts.named(wanted))
+    statistics = lens.read(
+        shot.resid[:, rows],
+        shot.final[rows],
+        adapter.unembed,
+        layers=shot.layers,
+        n_layers=adapter.n_layers,
+        top_k=TOP,
+        target_ids=targets,
+        progress=None,
+    )
+    seen.top_ids[:] = statistics.top_ids.numpy()
+    for key in wanted:
+        columns = [targets.index(token) for token in concepts.ids[key]]
+        together = statistics.target_logprobs[..., columns].logsumexp(-1)
+        seen.concepts[..., concepts.keys.index(key)] = together.numpy()
+    return seen
+
+
+def _nothing_yet(shot: Shot, concepts: ConceptIds) -> Seen:
+    shape = len(shot.layers), len(shot.boxes)
+    return Seen(
+        np.empty((*shape, TOP), np.int64), np.full((*shape, len(concepts.keys)), np.nan, np.float32), {}
+    )
 
 
 def concept_log_probs(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -39,7 +39,7 @@ class Metric:
 
 
 _ON_PATCHES: Final[tuple[Null, ...]] = ("random", "shuffled", "blank", "shift")
-_ON_GROUND: Final[tuple[Null, ...]] = ("random", "shuffled")
+_ON_GROUND: Final[tuple[Null, ...]] = ("shuffled",)
 
 
 def _words(name: str, about: str, nulls: tuple[Null, ...] = _ON_PATCHES) -> Metric:
@@ -119,6 +119,12 @@ class Tally:
             found[f"bias_{kind}"] = marginal_bias(drift.log_final - mean, drift.log_lens - mean)
         return found
 
+    def only(self, rows: Sequence[int]) -> Tally:
+        """The sums of some layers, without drift."""
+        totals = {name: (total[rows], count) for name, (total, count) in self.totals.items()}
+        maps = [Map(own.scores[rows], own.positive, own.weight) for own in self.maps]
+        return Tally(totals, maps)
+
     def constants(self) -> dict[str, Layered]:
         """KL and bias ``[layer]`` of a lens that says the same everywhere; see `patchlens.bench.nulls`."""
         found: dict[str, Layered] = {}
@@ -154,9 +160,7 @@ def score_patches(tally: Tally, seen: Seen, truth: Truth, concepts: ConceptIds) 
     if not len(truth.empty):
         return
     _score_words(tally, seen, truth, concepts)
-    rows = [n for n in range(len(truth.names)) if truth.covered[n].any()]
-    if rows:
-        _score_maps(tally, seen, truth, concepts, rows)
+    score_maps(tally, seen, truth, concepts)
 
 
 def _score_words(tally: Tally, seen: Seen, truth: Truth, concepts: ConceptIds) -> None:
@@ -170,7 +174,13 @@ def _score_words(tally: Tally, seen: Seen, truth: Truth, concepts: ConceptIds) -
         tally.add(f"false_top{k}", wrong.sum(-1, dtype=float), int(truth.empty.sum()))
 
 
-def _score_maps(tally: Tally, seen: Seen, truth: Truth, concepts: ConceptIds, rows: Sequence[int]) -> None:
+def score_maps(
+    tally: Tally, seen: Seen, truth: Truth, concepts: ConceptIds, named: Collection[str] | None = None
+) -> None:
+    """Add the map metrics of one picture; of ``named`` things only, the others still being other things."""
+    rows = [
+        n for n, name in enumerate(truth.names) if truth.covered[n].any() and (named is None or name in named)
+    ]
     against_others: list[Layered] = []
     for n in rows:
         positive = truth.covered[n]

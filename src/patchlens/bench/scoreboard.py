@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 
 from patchlens.bench.board import LensScores, ModelScores, NullScore, Score
 from patchlens.bench.exam import Exam
-from patchlens.bench.examine import Candidate, Subject, Tallies, examine, find_candidates
+from patchlens.bench.examine import Subject, Tallies, examine, find_candidates
+from patchlens.bench.heads import best_heads, watch
 from patchlens.bench.intervals import Estimate, clears, estimate
 from patchlens.bench.nulls import Null
 from patchlens.bench.probe import AnyLens
 from patchlens.bench.score import METRICS, Layered, Metric, Tally, best_thresholds, mean_elsewhere
+from patchlens.errors import UnsupportedModelError
 from patchlens.models.adapter import Adapter
 
 Progress = Callable[[str, int, int], None]
+ATTENTION: Final = "attention"
+"""Name of the baseline of attention heads among the lenses."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +34,17 @@ class SeedScores:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What was chosen for a lens on validation pictures; None where it says nothing of patches."""
+    """What was chosen for a lens on validation pictures, as rows; None where it says nothing of patches."""
 
     thresholds: Layered | None
-    words_layer: int | None
-    maps_layer: int | None
+    words_row: int | None
+    maps_row: int | None
 
 
 def score_model(
     adapter: Adapter, lenses: Mapping[str, AnyLens], exam: Exam, progress: Progress | None = None
 ) -> ModelScores:
-    """Score every lens on one model.
+    """Score every lens on one model, and where pictures have captions, attention as a baseline.
 
     Args:
         adapter: the model; afterwards it is as it was.
@@ -51,32 +56,68 @@ def score_model(
         PatchlensError: the model cannot take a picture or a prompt.
     """
     total = sum(len(batch.pictures) for batch in (exam.validation, *exam.seeds))
-    steps = iter(range(1, total + 1))
 
-    def tell() -> None:
-        done = next(steps)
-        if progress is not None:
-            progress(f"scoring {adapter.name}", done, total)
+    def counting(what: str) -> Callable[[], None]:
+        steps = iter(range(1, total + 1))
+        return lambda: None if progress is None else progress(f"{what} {adapter.name}", next(steps), total)
 
     adapter.prove()
     subject = Subject.of(adapter, exam)
-    candidates = find_candidates(subject, lenses, exam.validation.pictures[0]())
-    validated = examine(subject, candidates, exam.validation, tell, nulls=False)
-    chosen = {name: choose(tallies.real) for name, tallies in validated.items()}
-    seeds: dict[str, list[SeedScores]] = {name: [] for name in lenses}
-    for batch in exam.seeds:
-        for name, tallies in examine(subject, candidates, batch, tell, nulls=True).items():
-            seeds[name].append(seed_scores(tallies, candidates[name], chosen[name]))
-    scored = [
-        lens_scores(name, adapter.n_layers, candidates[name], chosen[name], seeds[name]) for name in lenses
-    ]
+    scored = score_lenses(subject, lenses, exam, counting("reading"))
+    silent = {own.lens: "it reads nothing of this model that has a truth" for own in scored if not own.scores}
+    if exam.has_captions:
+        try:
+            scored += score_attention(subject, exam, counting("watching"))
+        except UnsupportedModelError as error:
+            silent[ATTENTION] = str(error)
     return ModelScores(
         adapter.name,
         adapter.revision,
         str(adapter.dtype).removeprefix("torch."),
         adapter.n_layers,
-        tuple(sorted(scored, key=_merit, reverse=True)),
+        tuple(sorted((own for own in scored if own.scores), key=_merit, reverse=True)),
+        silent,
     )
+
+
+def score_lenses(
+    subject: Subject, lenses: Mapping[str, AnyLens], exam: Exam, tell: Callable[[], None]
+) -> list[LensScores]:
+    """Choose on the validation pictures, then score every lens seed by seed."""
+    candidates = find_candidates(subject, lenses, exam.validation.pictures[0]())
+    validated = examine(subject, candidates, exam.validation, tell, nulls=False)
+    chosen = {name: choose(tallies.real) for name, tallies in validated.items()}
+    alike = {name: candidate.shift is None for name, candidate in candidates.items()}
+    seeds: dict[str, list[SeedScores]] = {name: [] for name in lenses}
+    for batch in exam.seeds:
+        for name, tallies in examine(subject, candidates, batch, tell, nulls=True).items():
+            seeds[name].append(seed_scores(tallies, chosen[name], layers_alike=alike[name]))
+    return [
+        lens_scores(
+            name, dict(own.lens.params()), own.layers, chosen[name], seeds[name], layers_alike=alike[name]
+        )
+        for name, own in candidates.items()
+    ]
+
+
+def score_attention(subject: Subject, exam: Exam, tell: Callable[[], None]) -> list[LensScores]:
+    """Score the best attention head of each layer; none where no caption names a thing.
+
+    Raises:
+        UnsupportedModelError: the model's attention is not built as patchlens knows it.
+    """
+    watched = watch(subject, exam.validation, None, tell, nulls=False)
+    heads = best_heads(watched)
+    if heads is None:
+        return []
+    chosen = choose(watched.tallies.real.only([n * watched.n_heads + head for n, head in enumerate(heads)]))
+    seeds = [
+        seed_scores(watch(subject, batch, heads, tell, nulls=True).tallies, chosen, layers_alike=True)
+        for batch in exam.seeds
+    ]
+    layers = tuple(block + 1 for block in watched.blocks)
+    params = {f"head_of_layer_{layer}": head for layer, head in zip(layers, heads, strict=True)}
+    return [lens_scores(ATTENTION, params, layers, chosen, seeds, layers_alike=True)]
 
 
 def choose(tally: Tally) -> Chosen:
@@ -91,7 +132,7 @@ def choose(tally: Tally) -> Chosen:
     return Chosen(thresholds, *(None if v is None else int(np.argmax(v)) for v in (words, maps)))
 
 
-def seed_scores(tallies: Tallies, candidate: Candidate, chosen: Chosen) -> SeedScores:
+def seed_scores(tallies: Tallies, chosen: Chosen, *, layers_alike: bool) -> SeedScores:
     """Turn the sums of one seed into values.
 
     A null's IoU takes the thresholds that are best for it in hindsight, which favours the null.
@@ -100,13 +141,19 @@ def seed_scores(tallies: Tallies, candidate: Candidate, chosen: Chosen) -> SeedS
     nulls: dict[Null, Mapping[str, Layered]] = {name: own.values(None) for name, own in tallies.nulls.items()}
     nulls["shuffled"] = {**nulls.get("shuffled", {}), **tallies.real.others()}
     nulls["constant"] = tallies.real.constants()
-    if candidate.shift is None:
+    if layers_alike and all(len(own) > 1 for own in values.values()):
         nulls["shift"] = mean_elsewhere(values)
     return SeedScores(values, nulls)
 
 
 def lens_scores(
-    name: str, n_layers: int, candidate: Candidate, chosen: Chosen, seeds: Sequence[SeedScores]
+    name: str,
+    params: Mapping[str, Any],
+    layers: tuple[int, ...],
+    chosen: Chosen,
+    seeds: Sequence[SeedScores],
+    *,
+    layers_alike: bool,
 ) -> LensScores:
     """Put a lens's figures together: every metric at every layer, and the headlines.
 
@@ -114,40 +161,42 @@ def lens_scores(
     before the last, at which most lenses are the model itself. Such a mean is the same for any order of the
     layers, so for a lens that treats all layers alike it has no layer shift.
     """
-    layers = tuple(range(n_layers + 1))
-    found = (_score(metric, layer, seeds) for metric in METRICS for layer in layers)
-    scores = tuple(score for score in found if score is not None)
-    leave_out: tuple[Null, ...] = ("shift",) if candidate.shift is None else ()
+    table = {(m.name, row): _score(m, row, layers, seeds) for m in METRICS for row in range(len(layers))}
+    leave_out: tuple[Null, ...] = ("shift",) if layers_alike else ()
     headlines: list[Score | None] = []
     for metric in METRICS:
         if metric.read_at == "mean":
-            headlines.append(_score(metric, None, seeds, leave_out))
+            headlines.append(_score(metric, None, layers, seeds, leave_out))
         else:
-            layer = chosen.words_layer if metric.read_at == "words" else chosen.maps_layer
-            headlines += [s for s in scores if (s.metric, s.layer) == (metric.name, layer)]
+            row = chosen.words_row if metric.read_at == "words" else chosen.maps_row
+            headlines.append(None if row is None else table[metric.name, row])
+    words, maps = (None if row is None else layers[row] for row in (chosen.words_row, chosen.maps_row))
+    thresholds = [] if chosen.thresholds is None else chosen.thresholds.tolist()
     return LensScores(
         lens=name,
-        params=dict(candidate.lens.params()),
+        params=params,
         layers=layers,
-        layers_alike=candidate.shift is None,
-        words_layer=chosen.words_layer,
-        maps_layer=chosen.maps_layer,
-        thresholds={} if chosen.thresholds is None else dict(enumerate(chosen.thresholds.tolist())),
+        layers_alike=layers_alike,
+        words_layer=words,
+        maps_layer=maps,
+        thresholds=dict(zip(layers, thresholds, strict=False)),
         headlines=tuple(score for score in headlines if score is not None),
-        scores=scores,
+        scores=tuple(score for score in table.values() if score is not None),
     )
 
 
 def _score(
-    metric: Metric, layer: int | None, seeds: Sequence[SeedScores], leave_out: Sequence[Null] = ()
+    metric: Metric,
+    row: int | None,
+    layers: Sequence[int],
+    seeds: Sequence[SeedScores],
+    leave_out: Sequence[Null] = (),
 ) -> Score | None:
     """A metric at a layer, or over those before the last; None where fewer than two seeds have it."""
 
     def over(values: Sequence[Mapping[str, Layered]]) -> Estimate | None:
-        own = [value.get(metric.name) for value in values]
-        return estimate(
-            [float("nan") if v is None else float(v[:-1].mean() if layer is None else v[layer]) for v in own]
-        )
+        own = [value.get(metric.name, np.full(len(layers), np.nan)) for value in values]
+        return estimate([float(v[:-1].mean() if row is None else v[row]) for v in own])
 
     value = over([seed.values for seed in seeds])
     if value is None:
@@ -157,7 +206,7 @@ def _score(
         null = None if name in leave_out else over([seed.nulls.get(name, {}) for seed in seeds])
         if null is not None:
             nulls[name] = NullScore(null, clears(value, null, higher_is_better=metric.higher_is_better))
-    return Score(metric.name, layer, value, nulls)
+    return Score(metric.name, None if row is None else layers[row], value, nulls)
 
 
 def _merit(scores: LensScores) -> tuple[float, float]:

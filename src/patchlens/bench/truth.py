@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens.bench.questions import Question
+from patchlens.bench.phrases import ASK
+from patchlens.bench.questions import Question, caption
 from patchlens.bench.scenes import Scene
 
 COVERED: Final = 0.5
@@ -42,7 +43,7 @@ class Labelled:
 
     ``picture`` is ``[height, width, 3]`` sRGB; ``ground`` holds the keys of concepts that are true wherever
     there is no thing, none if that is not known. ``prompt`` is what the model is asked, ``answer`` the true
-    answer, empty if not known.
+    answer, empty if not known; ``caption`` asks for a sentence that names every thing.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Labelled:
     ground: tuple[str, ...]
     prompt: str
     answer: str = ""
+    caption: Question | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,11 @@ def labelled_scene(scene: Scene, question: Question) -> Labelled:
     """A drawn scene and a question on it; a thing's traits are a shape's colour."""
     things = tuple(Thing(thing.name, thing.mask, thing.keys[1:]) for thing in scene.objects)
     name = f"scene {scene.seed}"
-    return Labelled(name, scene.picture, things, scene.background_keys, question.prompt, question.answer)
+    described = Question("caption", "en", ASK["caption"]["en"][0], caption(scene, "en"), ())
+    return Labelled(
+        *(name, scene.picture, things, scene.background_keys, question.prompt, question.answer),
+        caption=described,
+    )
 
 
 def coverage(masks: NDArray[np.bool_], boxes: NDArray[np.floating]) -> NDArray[np.float64]:

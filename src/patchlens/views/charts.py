@@ -89,15 +89,20 @@ def write_chart(
         SelectionError: another suffix, or as `chart`.
         OutputError: the file cannot be written.
     """
-    options = FORMATS.get(Path(path).suffix.lower())
-    if options is None:
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS:
         raise SelectionError(f"a chart is written as .png or .svg, not as {Path(path).name!r}")
     figure = chart(reading, kind, position=position, step=step, layer=layer, concept=concept, image=image)
+    return write_atomically(path, rendered(figure, suffix))
+
+
+def rendered(figure: Figure, suffix: str) -> bytes:
+    """A figure as PNG or SVG, by a suffix of `FORMATS`: always the same bytes, text drawn as shapes."""
     import matplotlib as mpl
 
     buffer = io.BytesIO()
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update({"svg.hashsalt": "patchlens", "svg.fonttype": "path"})
-        figure.savefig(buffer, **options)
-    return write_atomically(path, buffer.getvalue())
+        figure.savefig(buffer, **FORMATS[suffix])
+    return buffer.getvalue()

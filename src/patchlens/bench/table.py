@@ -1,0 +1,56 @@
+"""The scoreboard in the terminal: a table per model, a column per lens, best first."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from patchlens.bench import shown
+from patchlens.bench.board import Board, ModelScores
+from patchlens.views.words import visible_text
+
+UNLIMITED = 10_000
+
+
+def print_board(board: Board, console: Console) -> None:
+    """Print every model's table, what was left out and why, and how to read it."""
+    for scores in board.models:
+        head = Text(visible_text(scores.model), style="bold")
+        console.print(head.append(visible_text(f" · {scores.dtype} · {board.data}"), style="not bold dim"))
+        if console.is_terminal:
+            console.print(table(scores))
+        else:
+            plain = table(scores)
+            plain.box = None
+            Console(file=console.file, width=UNLIMITED, color_system=None).print(plain)
+        for name, reason in scores.left_out.items():
+            console.print(Text(visible_text(f"left out: {name}: {reason}"), style="dim"), soft_wrap=True)
+        console.print()
+    console.print(Text(shown.RULE, style="dim"), soft_wrap=True)
+
+
+def table(scores: ModelScores) -> Table:
+    """Headlines as rows, lenses as columns; under each figure the null that comes nearest."""
+    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    made.add_column("")
+    for own in scores.lenses:
+        made.add_column(Text(visible_text(own.lens)), overflow="fold")
+    words, maps = zip(*(shown.layers(own) for own in scores.lenses), strict=True)
+    for metric in shown.rows(scores.lenses):
+        if metric.name == "readable_top5":
+            made.add_row("words at layer", *words)
+        if metric.name == "auroc_all":
+            made.add_row("maps at layer", *maps)
+        cells = [shown.cell(own.headline(metric.name), metric) for own in scores.lenses]
+        made.add_row(shown.NAMES[metric.name], *(_cell(cell) for cell in cells))
+    return made
+
+
+def _cell(cell: shown.Cell) -> Text:
+    text = Text(cell.value, style="" if cell.cleared else "bold red")
+    if not cell.null:
+        return text
+    mark = "" if cell.cleared else "✗ "
+    return text.append(f"\n{mark}{cell.null}", style="not bold dim" if cell.cleared else "not bold red")

@@ -1,0 +1,97 @@
+"""Attention as a baseline: the right rows and columns, the best head of each layer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from patchlens.axes import PositionKind
+from patchlens.bench.exam import Batch, drawn, drawn_exam
+from patchlens.bench.examine import Subject, Tallies
+from patchlens.bench.heads import Gaze, Watched, best_heads, gaze, watch
+from patchlens.bench.score import Map
+from patchlens.inputs import prepare
+from patchlens.run import load
+
+SEVERAL = 50_000_002
+
+
+@pytest.fixture(scope="module", params=["demo", "demo-cross"])
+def subject(request) -> Subject:
+    return Subject.of(load(request.param).adapter, drawn_exam(2, 2))
+
+
+def test_a_gaze_is_the_models_own_attention_where_a_name_is_about_to_be_said(subject) -> None:
+    adapter, picture = subject.adapter, drawn(SEVERAL)
+    found = gaze(adapter, picture, subject.concepts)
+    assert found is not None
+    assert set(found.names) == {thing.name for thing in picture.things}
+    caption = adapter.tokenizer.encode(f" {picture.caption.answer}", add_special_tokens=False)
+    inputs = prepare(adapter, picture.caption.prompt, [picture.picture], answer_ids=caption[:-1])
+    before = adapter.model.config.text_config._attn_implementation
+    adapter.model.set_attn_implementation("eager")
+    with torch.inference_mode():
+        attentions = adapter.model(**inputs.tensors, output_attentions=True, use_cache=False).attentions
+    adapter.model.set_attn_implementation(before)
+    places = inputs.vision_places or inputs.places
+    patches = np.flatnonzero(places.kind == PositionKind.PATCH)
+    for column, name in enumerate(found.names):
+        step = next(n for n, token in enumerate(caption) if token in subject.concepts.ids[name])
+        query = inputs.n_prompt - 1 + step
+        for row, block in enumerate(found.blocks):
+            expected = attentions[block][0, :, query].numpy()[:, patches]
+            np.testing.assert_allclose(found.weights[row, :, column], expected, atol=1e-5)
+    assert found.blocks == (adapter.cross_blocks or tuple(range(adapter.n_layers)))
+    assert len(found.boxes) == len(patches) == 100
+
+
+def test_heads_stand_as_layers(subject) -> None:
+    rng = np.random.default_rng(0)
+    weights = rng.random((3, 4, 2, 5)).astype(np.float32)
+    own = Gaze(("cat", "dog"), weights, (1, 2, 5), np.zeros((5, 4)))
+    cat, dog = (subject.concepts.keys.index(name) for name in ("cat", "dog"))
+    every = own.seen(subject.concepts, None).concepts
+    np.testing.assert_array_equal(every[1 * 4 + 2, :, dog], weights[1, 2, 1])
+    chosen = own.seen(subject.concepts, (3, 0, 1)).concepts
+    np.testing.assert_array_equal(chosen[:, :, cat], [weights[0, 3, 0], weights[1, 0, 0], weights[2, 1, 0]])
+
+
+def test_the_best_head_of_each_layer_is_that_with_the_best_auroc() -> None:
+    tallies = Tallies()
+    tallies.real.add("auroc_others", np.array([0.2, 0.9, 0.5, 0.8, 0.1, 0.3]), 1)
+    assert best_heads(Watched(tallies, (0, 1, 2), 2)) == (1, 1, 1)
+    assert best_heads(Watched(tallies, (0, 1), 3)) == (1, 0)
+    assert best_heads(Watched(Tallies(), (), 0)) is None
+
+
+def test_rows_of_a_tally_are_picked_with_their_maps() -> None:
+    tallies = Tallies()
+    tallies.real.add("auroc_all", np.arange(4.0), 2)
+    scores = np.arange(8, dtype=np.float32).reshape(4, 2)
+    tallies.real.maps.append(Map(scores, np.array([True, False]), 1.0))
+    picked = tallies.real.only([3, 1])
+    np.testing.assert_array_equal(picked.values(None)["auroc_all"], [1.5, 0.5])
+    np.testing.assert_array_equal(picked.maps[0].scores, scores[[3, 1]])
+
+
+def test_pictures_without_a_caption_are_passed_over(subject) -> None:
+    silent = [replace(drawn(seed), caption=None) for seed in (SEVERAL, SEVERAL + 1)]
+    batch = Batch(0, tuple(lambda p=p: p for p in silent))
+    told: list[int] = []
+    found = watch(subject, batch, None, lambda: told.append(1), nulls=True)
+    assert len(told) == 2
+    assert found.tallies.real.values(None) == {}
+    assert best_heads(found) is None
+
+
+def test_nulls_of_attention_are_measured_beside_it(subject) -> None:
+    batch = Batch(3, tuple(lambda s=s: drawn(s) for s in range(SEVERAL, SEVERAL + 4)))
+    n_blocks = len(subject.adapter.cross_blocks) or subject.adapter.n_layers
+    found = watch(subject, batch, (0,) * n_blocks, lambda: None, nulls=True)
+    assert set(found.tallies.nulls) == {"random", "blank", "shuffled"}
+    for tally in (found.tallies.real, *found.tallies.nulls.values()):
+        assert tally.values(None)["auroc_all"].shape == (n_blocks,)
+        assert np.isfinite(tally.values(None)["miou"]).all()
