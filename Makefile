@@ -31,6 +31,7 @@ peers: .venv-peers/.done
 bench: .venv/.test browser
 	$(BIN)/python benchmarks/lens.py
 	$(BIN)/python benchmarks/capture.py
+	$(BIN)/python benchmarks/fit.py
 	$(BIN)/python benchmarks/viewer.py
 
 # The page's bundle, from viewer/ into the package; a test holds the two together.
@@ -49,10 +50,11 @@ page: .venv/.test
 	$(BIN)/$(INSTALL) --editable '.[test]'
 	touch $@
 
-.venv-peers/.done: pyproject.toml constraints.txt peers/requirements.txt
+.venv-peers/.done: pyproject.toml constraints.txt peers/requirements.txt peers/alone.txt
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/$(INSTALL) torch==2.13.0
 	.venv-peers/bin/$(INSTALL) torch==2.13.0 --requirement peers/requirements.txt --editable .
+	.venv-peers/bin/$(INSTALL) --no-deps --requirement peers/alone.txt
 	touch $@
 
 clean:

@@ -11,7 +11,7 @@ from patchlens.lens.closed_form import ClosedForm, best_temperatures
 from patchlens.lens.divergence import kl_to_final
 from patchlens.lens.reservoir import Reservoir
 from patchlens.lens.states import StateBatch
-from patchlens.lens.tuned import TunedLens
+from patchlens.lens.tuned import TunedLens, after_norm
 
 
 def read(batch, lens, unembed):
@@ -69,18 +69,30 @@ def test_the_temperature_is_the_best_of_a_fine_grid(form):
     torch.testing.assert_close(at_found, kl.amin(0), atol=1e-3, rtol=0)
 
 
-def test_the_temperature_undoes_what_the_ridge_takes_away():
-    unembed, states = plain_unembed(), Rotated(noise=0.2)
-    train, fresh = states.batches(20), states.batch(400)
+def test_the_temperature_makes_a_thin_fit_less_sure():
+    """Found on positions the regression has seen, it would stay near one."""
+    unembed, states = plain_unembed(), Rotated(noise=1.0)
+    train, fresh = states.batch(40), states.batch(400)
     fit = ClosedForm(N_LAYERS, D_MODEL, unembed)
-    for batch in train:
-        fit.add(batch.resid, batch.final, batch.kinds)
-    weight, bias = (part.float() for part in fit._grams["text"].ridge(3.0))
+    fit.add(train.resid, train.final, train.kinds)
+    lens = fit.solve(1e-3).kinds["text"]
+    weight, bias = (p.float() for p in fit._grams["text"].ridge(1e-3, prior=torch.eye(D_MODEL)))
+    factors = lens.weight.flatten(1).norm(dim=1) / weight.flatten(1).norm(dim=1)
+    seen, y = after_norm(unembed.norm(train.resid[:-1]), weight, bias), unembed.norm(train.final)
+    assert (factors < best_temperatures(seen, y, unembed) - 0.05).all()
     x, y = unembed.norm(fresh.resid[:-1]), unembed.norm(fresh.final)
-    without = kl_to_final(x @ weight.mT + bias[:, None], y, unembed).mean(-1)
-    lens = fit.solve(3.0).kinds["text"]
-    with_it = kl_to_final(x @ lens.weight.mT + lens.bias[:, None], y, unembed).mean(-1)
-    assert (with_it < without / 2).all()
+    plain, cooled = (
+        kl_to_final(after_norm(x, *own), y, unembed).mean()
+        for own in ((weight, bias), (lens.weight, lens.bias))
+    )
+    assert cooled < plain - 0.05
+
+
+def test_few_positions_make_a_logit_lens_rather_than_nothing():
+    unembed, batch = plain_unembed(), Rotated().batch(3)
+    still = StateBatch(batch.final.repeat(N_LAYERS, 1, 1), batch.final, batch.kinds)
+    lens = closed([still], unembed, strength=1.0)
+    torch.testing.assert_close(lens.kinds["text"].weight, torch.eye(D_MODEL).expand(N_LAYERS, -1, -1))
 
 
 def test_a_noisy_fit_beats_the_logit_lens_and_is_the_same_again():
@@ -139,7 +151,7 @@ def test_the_reservoir_keeps_each_pair_with_the_same_chance():
         reservoir = Reservoir(size, seed)
         for at in torch.arange(count).split(7):
             reservoir.add(x[:, at], x[0, at])
-        own, shared = reservoir.pairs(slice(0, 1))
+        own, shared = reservoir.pairs(size)
         assert torch.equal(own[0], shared)
         assert len(own[0].unique()) == size
         kept[own.flatten().long()] += 1

@@ -37,15 +37,21 @@ def test_cut_up_merged_and_whole_are_the_same(pairs):
     torch.testing.assert_close(whole.yy, y.double().square().sum(0))
 
 
+@pytest.mark.parametrize(
+    "prior",
+    [None, torch.eye(D), torch.arange(1.0, 1 + D * D).view(D, D) / 9],
+    ids=["zero", "identity", "some"],
+)
 @pytest.mark.parametrize("strength", [1e-6, 1e-2, 0.7])
-def test_ridge_is_least_squares_with_penalty_rows(pairs, strength):
+def test_ridge_is_least_squares_with_penalty_rows(pairs, strength, prior):
     x, y = pairs
-    weight, bias = filled(x, y, (30,)).ridge(strength)
+    weight, bias = filled(x, y, (30,)).ridge(strength, prior=prior)
+    pulled = np.zeros((D, D)) if prior is None else prior.double().numpy()
     for layer in range(LAYERS):
         xs, ys = (t.double().numpy() - t.double().numpy().mean(0) for t in (x[layer], y))
         penalty = strength * np.mean(np.sum(xs**2, axis=0))
         rows = np.vstack([xs, np.sqrt(penalty) * np.eye(D)])
-        expected = np.linalg.lstsq(rows, np.vstack([ys, np.zeros((D, D))]), rcond=None)[0].T
+        expected = np.linalg.lstsq(rows, np.vstack([ys, np.sqrt(penalty) * pulled.T]), rcond=None)[0].T
         np.testing.assert_allclose(weight[layer], expected, rtol=1e-7, atol=1e-9)
         middle = y.double().mean(0) - weight[layer] @ x[layer].double().mean(0)
         torch.testing.assert_close(bias[layer], middle)
@@ -59,6 +65,16 @@ def test_the_penalty_means_the_same_at_every_scale_and_number(pairs):
     twice, _ = filled(x.repeat(1, 2, 1), y.repeat(2, 1)).ridge(0.3)
     torch.testing.assert_close(larger * 100, weight)
     torch.testing.assert_close(twice, weight)
+
+
+def test_pairs_can_be_left_out(pairs):
+    x, y = pairs
+    some = [3, 50, 51, 7]
+    rest = [i for i in range(PAIRS) if i not in some]
+    left_out = filled(x, y).ridge(0.1, without=(x[:, some], y[some]))
+    torch.testing.assert_close(left_out, filled(x[:, rest], y[rest]).ridge(0.1))
+    with pytest.raises(FitError, match="at least 2 positions, and found 1"):
+        filled(x, y).ridge(0.1, without=(x[:, 1:], y[1:]))
 
 
 def test_too_few_pairs_are_refused(pairs):

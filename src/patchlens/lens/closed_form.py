@@ -21,6 +21,7 @@ from patchlens.unembed import Unembed
 POSITIONS_PER_DIMENSION = 20
 """Below this many positions per dimension of the residual stream, a fit is noted as thin."""
 _LAYERS_AT_ONCE = 8
+_SHARE_ASIDE = 4
 _WIDEST, _FINE = 8.0, 1e-3
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -30,9 +31,11 @@ class ClosedForm:
 
     Differs from Belrose et al. 2023 (arXiv 2303.08112), who minimise the KL by gradient descent: least
     squares in the normed basis needs no more than sums of products, and one temperature per layer, found by
-    search, sets the size of the logits right. `patchlens.lens.gradient` goes on from there.
+    search, sets the size of the logits right. The ridge pulls to the identity, as their weight decay does, so
+    that few positions make a logit lens rather than nothing. `patchlens.lens.gradient` goes on from there.
 
-    Holds ``2 n_layers d_model^2`` float64 numbers per kind seen, and ``sample`` states of all layers.
+    Holds ``2 n_layers d_model^2`` float64 numbers per kind seen, and ``sample`` states of all layers, which
+    the temperature is found on: up to a quarter of the positions, left out of the regression meanwhile.
     """
 
     def __init__(
@@ -98,17 +101,29 @@ class ClosedForm:
         )
 
     def _solve(self, kind: FitKind, strength: float) -> Translators:
+        gram, eye = self._grams[kind], torch.eye(self.d_model)
         try:
-            weight, bias = (part.float() for part in self._grams[kind].ridge(strength))
+            weight, bias = (part.float() for part in gram.ridge(strength, prior=eye))
+            factors = self._temperatures(kind, strength, eye)
         except FitError as error:
             raise FitError(f"{kind} positions: {error}") from error
-        for start in range(0, self.n_layers, _LAYERS_AT_ONCE):
-            at = slice(start, start + _LAYERS_AT_ONCE)
-            x, y = self._reservoirs[kind].pairs(at)
-            factors = best_temperatures(after_norm(x, weight[at], bias[at]), y, self._unembed)
-            weight[at] *= factors[:, None, None]
-            bias[at] *= factors[:, None]
-        return Translators(weight, bias)
+        return Translators(weight * factors[:, None, None], bias * factors[:, None])
+
+    def _temperatures(
+        self, kind: FitKind, strength: float, prior: Float[Tensor, "d_model d_model"]
+    ) -> Float[Tensor, " layer"]:
+        """Found on pairs that a regression has not seen: on its own it would think itself too sure."""
+        gram = self._grams[kind]
+        aside = min(self._sample, gram.n // _SHARE_ASIDE)
+        if not aside:
+            return torch.ones(self.n_layers).to(gram.x.device)
+        x, y = self._reservoirs[kind].pairs(aside)
+        weight, bias = (part.float() for part in gram.ridge(strength, prior=prior, without=(x, y)))
+        slices = [slice(i, i + _LAYERS_AT_ONCE) for i in range(0, self.n_layers, _LAYERS_AT_ONCE)]
+        parts = [
+            best_temperatures(after_norm(x[at], weight[at], bias[at]), y, self._unembed) for at in slices
+        ]
+        return torch.cat(parts)
 
     def _thin(self, kind: FitKind, count: int) -> str:
         if count >= POSITIONS_PER_DIMENSION * self.d_model:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from patchlens.errors import FitError
 
+Pairs: TypeAlias = tuple[Float[Tensor, "layer pair d_model"], Float[Tensor, "pair d_model"]]
 # Rows turned into float64 at a time.
 _ROWS = 1024
 
@@ -53,30 +56,47 @@ class Gram:
             getattr(self, name).add_(getattr(other, name))
 
     def ridge(
-        self, strength: float = 1e-2
+        self,
+        strength: float = 1e-2,
+        *,
+        prior: Float[Tensor, "d_model d_model"] | None = None,
+        without: Pairs | None = None,
     ) -> tuple[Float[Tensor, "layer d_model d_model"], Float[Tensor, "layer d_model"]]:
-        """Regress ``y`` on ``x``: the ``A, b`` that minimise ``sum |A x + b - y|^2 + lambda |A|^2``.
+        """Regress ``y`` on ``x``: the ``A, b`` that minimise ``sum |A x + b - y|^2 + lambda |A - prior|^2``.
 
         The bias is not shrunk. ``lambda`` is ``strength`` times the mean diagonal of the centred sum of
         ``x x^T``, so it means the same at every width, scale and number of pairs.
 
+        Args:
+            strength: of the penalty.
+            prior: what it pulls to; zero if None.
+            without: pairs ``x, y`` among those that went in, to be left out.
+
         Raises:
             FitError: fewer than two pairs, or a singular problem.
         """
-        if self.n < 2:
-            raise FitError(f"a regression needs at least 2 positions, and found {self.n}: fit on more")
+        n = self.n - (0 if without is None else len(without[1]))
+        if n < 2:
+            raise FitError(f"a regression needs at least 2 positions, and found {n}: fit on more")
         weight, bias = torch.empty_like(self.xx), torch.empty_like(self.x)
-        for layer, x in enumerate(self.x):
-            mean_x, mean_y = x / self.n, self.y / self.n
-            xx = self.xx[layer] - torch.outer(x, mean_x)
-            xy = self.xy[layer] - torch.outer(x, mean_y)
+        for layer in range(len(weight)):
+            mean_x, mean_y, xx, xy = self._centred(layer, n, without)
+            pulled = torch.zeros_like(xx) if prior is None else prior.to(xx)
             penalty = strength * xx.diagonal().mean()
-            factor, info = torch.linalg.cholesky_ex(xx + penalty * torch.eye(len(x)).to(xx))
+            factor, info = torch.linalg.cholesky_ex(xx + penalty * torch.eye(len(xx)).to(xx))
             if int(info) or not torch.isfinite(factor).all():
                 raise FitError(
-                    f"layer {layer}: {self.n} positions do not determine {len(x)} dimensions at ridge "
+                    f"layer {layer}: {n} positions do not determine {len(xx)} dimensions at ridge "
                     f"strength {strength}: fit on more positions, or raise the strength"
                 )
-            weight[layer] = torch.cholesky_solve(xy, factor).T
+            weight[layer] = pulled + torch.cholesky_solve(xy - xx @ pulled.T, factor).T
             bias[layer] = mean_y - weight[layer] @ mean_x
         return weight, bias
+
+    def _centred(self, layer: int, n: int, without: Pairs | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Means of ``x`` and ``y``, and sums of products about them, of one layer."""
+        x, y, xx, xy = self.x[layer], self.y, self.xx[layer], self.xy[layer]
+        if without is not None:
+            xs, ys = without[0][layer].to(x), without[1].to(y)
+            x, y, xx, xy = x - xs.sum(0), y - ys.sum(0), xx - xs.T @ xs, xy - xs.T @ ys
+        return x / n, y / n, xx - torch.outer(x, x / n), xy - torch.outer(x, y / n)

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from patchlens.lens.gram import Pairs
+
 
 class Reservoir:
     """Keeps ``size`` pairs, each of those seen with the same chance (algorithm R, Vitter 1985), by a seed."""
@@ -28,10 +30,7 @@ class Reservoir:
         for pair in (slots < self.size).nonzero().flatten().tolist():
             self._x[:, slots[pair]], self._y[slots[pair]] = x[:, pair], y[pair]
 
-    def pairs(
-        self, layers: slice
-    ) -> tuple[Float[Tensor, "layer pair d_model"], Float[Tensor, "pair d_model"]]:
-        """Return the pairs kept, of some layers; needs at least one to have been added."""
-        assert self._x is not None and self._y is not None
-        count = min(self.seen, self.size)
-        return self._x[layers, :count], self._y[:count]
+    def pairs(self, count: int) -> Pairs:
+        """Return ``count`` of the pairs kept, at most as many as were added."""
+        assert self._x is not None and self._y is not None and count <= min(self.seen, self.size)
+        return self._x[:, :count], self._y[:count]
