@@ -455,16 +455,25 @@ def test_a_lens_that_reads_one_direction_is_called_degenerate():
     rotation = torch.linalg.qr(torch.randn(d_model, d_model, generator=generator)).Q
     line = torch.randn(d_model, 1, generator=generator) @ torch.randn(1, d_model, generator=generator)
     ids = list(range(20, 40))
-    spread = concept_spread(torch.stack([line, rotation, torch.eye(d_model)]), unembed, ids)
-    assert spread.is_degenerate.tolist() == [True, False, False]
+    matrices = torch.stack([line, line + 1e-3 * rotation, rotation, torch.eye(d_model)])
+    spread = concept_spread(matrices, unembed, ids)
+    assert spread.is_degenerate.tolist() == [True, True, False, False]
     assert spread.effective_rank[0] == pytest.approx(1, abs=1e-3)
     assert spread.mean_cosine[0] == pytest.approx(1, abs=1e-4)
-    torch.testing.assert_close(spread.effective_rank[1], spread.effective_rank[2])
+    torch.testing.assert_close(spread.effective_rank[2], spread.effective_rank[3])
     rows = unembed.weight[ids].detach() * unembed.final_norm.weight.detach()
-    assert spread.effective_rank[2] == pytest.approx(effective_rank(rows), rel=1e-4)
+    assert spread.effective_rank[3] == pytest.approx(effective_rank(rows), rel=1e-4)
     for wrong in ([5], [5, 5], [5, unembed.vocab], [-1, 5]):
         with pytest.raises(SelectionError, match="two different token ids"):
             concept_spread(torch.eye(d_model)[None], unembed, wrong)
+
+
+def test_nothing_is_multiplied_into_the_last_layer():
+    unembed = tiny_llama().unembed
+    lens = JacobianLens({"text": Jacobians(torch.zeros(2, 32, 32), 1)})
+    states = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(lens.for_kind("text").normed(states, 1, unembed), unembed.norm(states))
+    assert not lens.for_kind("text").normed(states, 0, unembed).any()
 
 
 def test_a_single_prompts_jacobians_state_no_error():

@@ -12,10 +12,8 @@ from torch import Tensor
 from patchlens.errors import SelectionError
 from patchlens.unembed import Unembed
 
-LEAST_SHARE = 0.1
+LEAST_SHARE = 0.25
 """A layer whose effective rank is below this part of the last layer's is degenerate."""
-MOST_ALIKE = 0.9
-"""A layer whose rows have a higher mean absolute cosine than this is degenerate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +33,10 @@ class ConceptSpread:
         """Per layer, whether it reads nearly the same direction for every word.
 
         So it is where the effective rank is below `LEAST_SHARE` of that at the last layer, where the rows are
-        the model's own, or the mean absolute cosine is above `MOST_ALIKE`.
+        the model's own. The cosine has no say: a part that all rows share moves every word alike, which alone
+        keeps none of them from being told apart by the rest.
         """
-        return (self.effective_rank < LEAST_SHARE * self.effective_rank[-1]) | (self.mean_cosine > MOST_ALIKE)
+        return self.effective_rank < LEAST_SHARE * self.effective_rank[-1]
 
 
 def concept_spread(
