@@ -8,7 +8,7 @@ from PIL import Image
 from patchlens.bench.scenes import make_scene
 from patchlens.errors import PatchlensError, SelectionError, TargetError
 from patchlens.lens import LogitLens
-from patchlens.run import Model, find_lens, load, select_positions
+from patchlens.run import Model, load, select_positions
 from patchlens.store import open_reading
 from tiny import tiny_gpt2, tiny_llama, tiny_llava, tiny_mllama, tiny_qwen_vl
 
@@ -130,8 +130,6 @@ def test_what_cannot_be_read_is_a_typed_error():
             trace.read(**options)
     with pytest.raises(TargetError):
         trace.read(targets=[""])
-    with pytest.raises(SelectionError, match="there is no lens"):
-        find_lens("crystal")
     model = Model(tiny_gpt2())
     for images, prompt in ((picture(), "a"), (None, "")):
         with pytest.raises(PatchlensError):

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from patchlens.attention import with_answer_channels
-from patchlens.axes import PositionKind, fit_kind
+from patchlens.axes import FitKind, PositionKind, fit_kind
 from patchlens.capture import Captured, capture
 from patchlens.demo import bundled_models
 from patchlens.demo.domain import SceneDomain
@@ -40,7 +40,6 @@ from patchlens.tokens import find_target, piece_table
 from patchlens.validate import check
 
 Progress = Callable[[str, int, int], None]
-LENSES: dict[str, Callable[[], Lens]] = {"logit": LogitLens}
 POSITION_GROUPS = ("all", "answer", "text", "patches")
 
 
@@ -204,7 +203,7 @@ class Trace:
             captured.final,
             lens,
             adapter.unembed,
-            [fit_kind(kind, step) for kind, step in zip(positions.kind, positions.step, strict=True)],
+            self.fit_kinds(),
             layers=captured.layers,
             n_layers=adapter.n_layers,
             top_k=top_k,
@@ -238,6 +237,11 @@ class Trace:
             versions=_versions(),
             **columns,
         )
+
+    def fit_kinds(self) -> list[FitKind]:
+        """Kind of each kept position, as a lens fitted by kind tells them apart."""
+        positions = self._positions()
+        return [fit_kind(kind, step) for kind, step in zip(positions.kind, positions.step, strict=True)]
 
     def _positions(self) -> Positions:
         inputs = self.inputs
@@ -301,17 +305,6 @@ def select_positions(inputs: Inputs, wanted: str | Iterable[int] | None) -> list
     if not chosen.size:
         raise SelectionError(f"there is no position of the group {wanted!r} in this prompt")
     return chosen.tolist()
-
-
-def find_lens(name: str) -> Lens:
-    """The lens of a name.
-
-    Raises:
-        SelectionError: there is none.
-    """
-    if name not in LENSES:
-        raise SelectionError(f"there is no lens {name!r}: choose {', '.join(LENSES)}")
-    return LENSES[name]()
 
 
 def _silent(_what: str, _done: int, _total: int) -> None:

@@ -4,5 +4,6 @@
 # In the order in which --help lists the commands.
 from patchlens.cli import read as read
 from patchlens.cli import show as show
+from patchlens.cli import fit as fit
 from patchlens.cli import models as models
 from patchlens.cli.app import main as main

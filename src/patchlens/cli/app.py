@@ -6,7 +6,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
@@ -14,8 +14,7 @@ from patchlens.errors import OutputError, PatchlensError
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from patchlens.run import Progress
+    from rich.progress import TaskID
 
 app = typer.Typer(
     name="patchlens",
@@ -63,22 +62,40 @@ def stdout_console() -> Console:
     return Console()
 
 
+class Tell(Protocol):
+    """Shows what is being done, how much of it is done, of how much, and how it goes (a loss, say)."""
+
+    def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
+        """Show one step."""
+        ...
+
+
 @contextmanager
-def progress_display() -> Generator[Progress]:
-    """A progress display on standard error, gone when done; silent when that is no terminal."""
+def progress_display(*, long: bool = False) -> Generator[Tell]:
+    """A progress display on standard error, gone when done; silent when that is no terminal.
+
+    What takes ``long`` also shows the time left and the notes.
+    """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
     from rich.progress import Progress as Bar
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    more = (TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}")) if long else ()
     console = Console(stderr=True)
-    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        tasks: dict[str, int] = {}
+    with Bar(*columns, *more, console=console, transient=True, disable=not console.is_terminal) as bar:
+        tasks: dict[str, TaskID] = {}
 
-        def tell(what: str, done: int, total: int) -> None:
+        def tell(what: str, done: int, total: int, note: str = "") -> None:
             if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done, total=total)  # pyright: ignore[reportArgumentType]
+                tasks[what] = bar.add_task(what, total=total, completed=done, note=note)
+            bar.update(tasks[what], completed=done, total=total, note=note)
 
         yield tell
 

@@ -33,7 +33,9 @@ def read(
     ] = None,
     prompt: Annotated[str, typer.Option("--prompt", "-p", help="The question. Required.")] = ...,  # pyright: ignore[reportArgumentType]
     model: ModelOption = "demo",
-    lens: Annotated[str, typer.Option("--lens", help="Which lens: logit.")] = "logit",
+    lens: Annotated[
+        str, typer.Option("--lens", help="logit, cross, tuned, or a file that patchlens fit wrote.")
+    ] = "logit",
     top_k: Annotated[int, typer.Option("--top-k", "-k", help="Tokens kept per layer and position.")] = 10,
     target: Annotated[
         list[str] | None,
@@ -80,9 +82,11 @@ def read(
     chosen_positions = parse_positions(positions)
     with progress_display() as tell:
         tell("loading the model", 0, 1)
-        from patchlens.run import find_lens, load
+        from patchlens.registry import find_lens
+        from patchlens.run import load
 
         loaded = load(model, dtype=dtype, device_map=device_map, revision=revision)
+        chosen_lens = find_lens(lens, loaded.adapter)
         tell("loading the model", 1, 1)
         trace = loaded.trace(
             [str(image) for image in images or []],
@@ -95,7 +99,7 @@ def read(
             progress=tell,
         )
         reading = trace.read(
-            find_lens(lens), top_k=top_k, targets=target or [], channels=channel or [], progress=tell
+            chosen_lens, top_k=top_k, targets=target or [], channels=channel or [], progress=tell
         )
     if out is not None:
         reading.save(out)

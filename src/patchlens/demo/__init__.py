@@ -33,6 +33,13 @@ def bundled_models() -> dict[str, Path]:
     return {name: _HERE / "models" / name for name in ("demo", "demo-cross")}
 
 
+def bundled_lenses(model: str) -> dict[str, Path]:
+    """Files of the lenses that were fitted for a bundled model, by name; none for any other model."""
+    if model not in bundled_models():
+        return {}
+    return {path.stem: path for path in sorted((_HERE / "lenses" / model).glob("*.safetensors"))}
+
+
 def demo_pictures() -> tuple[DemoPicture, ...]:
     """The bundled pictures, simplest first."""
     folder = _HERE / "pictures"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from patchlens.errors import FormatError, LensError, PatchlensError
 from patchlens.files import write_atomically
+from patchlens.lens.jacobian import JacobianLens
 from patchlens.lens.latent import LatentLens
 from patchlens.lens.protocol import JSON, KindedLens, Lens, ReadingLens
 from patchlens.lens.tuned import TunedLens
@@ -24,7 +25,11 @@ SEAL = Seal("lens", "patchlens.lens", version=1)
 _ROWS = 4096
 
 FromArrays = Callable[[Mapping[str, Tensor], Mapping[str, Any]], Lens | KindedLens | ReadingLens]
-LENSES: dict[str, FromArrays] = {"tuned": TunedLens.from_arrays, "latent": LatentLens.from_arrays}
+LENSES: dict[str, FromArrays] = {
+    "tuned": TunedLens.from_arrays,
+    "jacobian": JacobianLens.from_arrays,
+    "latent": LatentLens.from_arrays,
+}
 """How the lens of each name is put together from its arrays and params; ``params["file"]`` names the file."""
 
 

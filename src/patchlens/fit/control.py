@@ -1,0 +1,89 @@
+"""Whether a lens reads the answer from the state or has learnt which answers are common.
+
+A lens is fitted a second time by the same solver, each answer position paired with the final state of another
+picture's answer position. What that lens knows of the answers it cannot have from the states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchlens.fit.intervals import Estimate, bootstrap
+from patchlens.fit.measure import KindSums
+
+Array = NDArray[np.float64]
+LENSES = ("raw", "tuned", "control")
+
+
+@dataclass(frozen=True)
+class Control:
+    """How well three lenses foretell the model's answer on held-out pictures, answer positions only.
+
+    ``top1`` (share of positions) and ``logprob`` (mean log-probability of the answer's token, nats) are by
+    lens (``raw``, ``tuned``, ``control``) and layer. The shares say how much of the tuned lens's gain over
+    the raw one survives after the control's gain is taken off (`surviving`), over all layers together.
+    """
+
+    pictures: int
+    positions: int
+    top1: dict[str, list[float]]
+    logprob: dict[str, list[float]]
+    surviving_top1: Estimate
+    surviving_logprob: Estimate
+
+    @property
+    def sentence(self) -> str:
+        """The finding in one sentence."""
+        raw, tuned, control = (float(np.mean(self.logprob[lens])) for lens in LENSES)
+        hits = [float(np.mean(self.top1[lens])) for lens in LENSES]
+        return (
+            f"On {self.pictures} held-out pictures ({self.positions} answer positions, mean over the layers) "
+            f"the log-probability of the answer's token is {raw:.2f} nats raw, {tuned:.2f} tuned and "
+            f"{control:.2f} under the control, so {_share(self.surviving_logprob)} of the tuned lens's gain "
+            f"survives; its top-1 agreement is {hits[0]:.3f}, {hits[1]:.3f} and {hits[2]:.3f}, so "
+            f"{_share(self.surviving_top1)} of that gain does."
+        )
+
+
+def _share(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "no share (the tuned lens gains nothing)"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.0%}"
+    return f"{estimate.value:.0%} ({estimate.low:.0%} to {estimate.high:.0%})"
+
+
+def surviving(means: Sequence[Array]) -> Array:
+    """Share of a gain that a control does not have: ``1 - max(0, control - raw) / (tuned - raw)``.
+
+    Gain and loss are means over the layers; a layer where the control is worse than the raw lens makes up for
+    none where it is better.
+
+    Args:
+        means: of raw, tuned and control, ``[.., layer]``; greater is better.
+
+    Returns:
+        1 where the control gains nothing, 0 where it gains as much, NaN where the tuned lens gains nothing.
+    """
+    raw, tuned, control = means
+    gain = (tuned - raw).mean(-1)
+    lost = np.maximum(0.0, control - raw).mean(-1)
+    return np.where(gain > 0, 1 - lost / np.where(gain > 0, gain, 1.0), np.nan)
+
+
+def judge(tuned: KindSums, control: KindSums, seed: int) -> Control:
+    """Compare lenses ``raw`` and ``tuned`` with ``control``, measured on the same answer positions."""
+    sums = {"raw": tuned.lenses["raw"], "tuned": tuned.lenses["tuned"], "control": control.lenses["control"]}
+    count = tuned.count
+    return Control(
+        pictures=int((count > 0).sum()),
+        positions=int(count.sum()),
+        top1={lens: (own.top1.sum(0) / count.sum()).tolist() for lens, own in sums.items()},
+        logprob={lens: (-own.cross_entropy.sum(0) / count.sum()).tolist() for lens, own in sums.items()},
+        surviving_top1=bootstrap(count, [sums[lens].top1 for lens in LENSES], surviving, seed),
+        surviving_logprob=bootstrap(count, [-sums[lens].cross_entropy for lens in LENSES], surviving, seed),
+    )

@@ -1,0 +1,127 @@
+"""Fit a Jacobian lens to a model on what it answers about some items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from pathlib import Path
+
+from patchlens.errors import SelectionError
+from patchlens.fit.data import Item
+from patchlens.fit.gather import FitProgress
+from patchlens.fit.survey import naming, survey
+from patchlens.inputs import prepare
+from patchlens.lens.files import save_lens
+from patchlens.lens.jacobian import VERSIONS, JacobianLens, Version
+from patchlens.lens.vjp import fit_jacobian, positions
+from patchlens.models.adapter import Adapter
+from patchlens.models.encode import Inputs
+from patchlens.models.generate import generate_greedy
+from patchlens.run import Model
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Items as model inputs with the model's greedy answer behind the prompt, made one at a time."""
+
+    adapter: Adapter
+    items: Sequence[Item]
+    max_new_tokens: int
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Inputs]:
+        for item in self.items:
+            with naming(item.name):
+                pictures = item.open()
+                inputs = prepare(self.adapter, item.prompt, pictures)
+                answer = generate_greedy(self.adapter, inputs, self.max_new_tokens)
+                yield prepare(self.adapter, item.prompt, pictures, answer_ids=answer[:-1])
+
+
+def fit_jacobian_lens(
+    model: Model,
+    items: Sequence[Item],
+    *,
+    versions: Sequence[Version] | None = None,
+    probes: int | None = None,
+    seed: int = 0,
+    max_new_tokens: int = 20,
+    out: str | Path | None = None,
+    data: str = "",
+    progress: FitProgress | None = None,
+) -> JacobianLens:
+    """Fit the versions of a Jacobian lens that an item's positions allow, on about 100 items.
+
+    Nothing is stored on the way: stopped, it starts anew.
+
+    Args:
+        model: whose Jacobians are averaged.
+        items: prompts with pictures or without.
+        versions: which; None for all that the first item has positions for.
+        probes: random directions per item; None for all, which is exact and takes longest.
+        seed: of the random directions.
+        max_new_tokens: length limit of the model's answers, whose positions are targets of "answer".
+        out: NAME.safetensors to write, or None.
+        data: what the items are, in words.
+        progress: called with what is being done, how much is done, and of how much.
+
+    Raises:
+        SelectionError: an item has no positions of a version.
+        ImageError, PromptError, NumericsError, OutputError: as their names say.
+    """
+    adapter = model.adapter
+    adapter.prove()
+
+    def tell(what: str, done: int, total: int) -> None:
+        if progress is not None:
+            progress(what, done, total)
+
+    survey(adapter, items, lambda done, total: tell("looking the data over", done, total))
+    answered = Answered(adapter, items, max_new_tokens)
+    chosen = versions or possible(next(iter(answered)))
+    lenses = [
+        fit_jacobian(
+            adapter,
+            answered,
+            version,
+            probes=probes,
+            seed=seed,
+            progress=lambda done, total, version=version: tell(f"fitting version {version}", done, total),
+        )
+        for version in chosen
+    ]
+    lens = replace(reduce(JacobianLens.joined, lenses), data=data or f"{len(items)} items")
+    if out is not None:
+        save_lens(lens, out, model=adapter.name, revision=adapter.revision, unembed=adapter.unembed)
+    return lens
+
+
+def possible(inputs: Inputs) -> tuple[Version, ...]:
+    """Versions whose positions a prompt has."""
+
+    def has(version: Version) -> bool:
+        try:
+            positions(inputs, version)
+        except SelectionError:
+            return False
+        return True
+
+    return tuple(version for version in VERSIONS if has(version)) or ("text",)
+
+
+def parse_versions(text: str | None) -> tuple[Version, ...] | None:
+    """Read ``text,image``: versions of a Jacobian lens; None stays None.
+
+    Raises:
+        SelectionError: naming the part that is none.
+    """
+    if text is None:
+        return None
+    words = dict.fromkeys(word.strip() for word in text.split(","))
+    unknown = words.keys() - set(VERSIONS)
+    if unknown:
+        raise SelectionError(f"there is no version {min(unknown)!r}: choose some of {', '.join(VERSIONS)}")
+    return tuple(version for version in VERSIONS if version in words)

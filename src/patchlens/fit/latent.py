@@ -1,0 +1,71 @@
+"""Make a latent lens: a bank of a model's own states of words in texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from patchlens.bench.questions import caption
+from patchlens.bench.scenes import make_scene
+from patchlens.bench.vocabulary import LANGUAGES
+from patchlens.errors import DataError
+from patchlens.fit.data import DrawnScene, read_items
+from patchlens.fit.gather import FitProgress
+from patchlens.lens.contexts import PER_TYPE, build_bank
+from patchlens.lens.files import save_lens
+from patchlens.lens.latent import LatentLens
+from patchlens.run import Model
+
+
+def read_texts(data: str | Path) -> tuple[str, ...]:
+    """Texts for a bank: those of a ``.txt`` or ``.jsonl`` file, or captions of drawn scenes (``scenes:N``).
+
+    Raises:
+        DataError: as `patchlens.fit.read_items`, or there are pictures among the data.
+    """
+    texts: list[str] = []
+    for item in read_items(data):
+        match item.pictures:
+            case ():
+                texts.append(item.prompt)
+            case (DrawnScene(seed),):
+                scene = make_scene(seed)
+                texts += [caption(scene, language) for language in LANGUAGES]
+            case _:
+                raise DataError(f"{item.name}: a latent lens is made of texts, and this has a picture")
+    return tuple(texts)
+
+
+def fit_latent(
+    model: Model,
+    texts: Sequence[str],
+    *,
+    per_type: int = PER_TYPE,
+    seed: int = 0,
+    out: str | Path | None = None,
+    progress: FitProgress | None = None,
+) -> LatentLens:
+    """Run a model on texts and keep states of their words; nothing is stored on the way.
+
+    Args:
+        model: whose states are kept.
+        texts: captions or other sentences.
+        per_type: most occurrences of one token.
+        seed: of the choice among more.
+        out: NAME.safetensors to write, or None.
+        progress: called with what is being done, how much is done, and of how much.
+
+    Raises:
+        DataError, PromptError, SelectionError, NumericsError: as `patchlens.lens.contexts.build_bank`.
+        OutputError: the file cannot be written.
+    """
+
+    def tell(done: int, total: int) -> None:
+        if progress is not None:
+            progress("running the model on texts", done, total)
+
+    adapter = model.adapter
+    lens = LatentLens(build_bank(adapter, texts, per_type=per_type, seed=seed, progress=tell))
+    if out is not None:
+        save_lens(lens, out, model=adapter.name, revision=adapter.revision, unembed=adapter.unembed)
+    return lens

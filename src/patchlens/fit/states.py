@@ -1,0 +1,164 @@
+"""The states that lenses are fitted on: one file per item, so that any pass reads one item at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from patchlens.axes import FIT_KINDS, FitKind
+from patchlens.errors import OutputError
+from patchlens.files import write_atomically
+from patchlens.fit.data import Item
+from patchlens.fit.survey import naming
+from patchlens.lens.states import StateBatch
+from patchlens.run import Model
+
+SINK = 10.0
+"""A state longer than this many times the median of its layer is a sink."""
+EARLY = 16
+"""Positions left out at the start of long texts without pictures."""
+LONG = 2 * EARLY
+EXCLUSIONS = ("first position", "start of a long text", "sink", "patch beyond the number kept")
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Which positions of an item to fit on: their kinds, and how many patches at most (None for all)."""
+
+    kinds: tuple[FitKind, ...] = FIT_KINDS
+    patches: int | None = None
+    seed: int = 0
+
+
+def exclusions(
+    resid: Float[Tensor, "layer pos d_model"], kinds: Sequence[FitKind], *, has_picture: bool
+) -> tuple[Bool[Tensor, " pos"], ...]:
+    """Positions unfit for fitting, by the first three of `EXCLUSIONS`.
+
+    They are the first of the sequence; the first `EARLY` of a text without picture of more than `LONG`
+    positions; and sinks, whose state at any layer is longer than `SINK` times the median of that layer.
+    Patches are held against patches and other positions against each other, since the two enter the model
+    with lengths of their own.
+
+    Args:
+        resid: states of a whole sequence.
+        kinds: kind of each position.
+        has_picture: whether the item shows a picture.
+    """
+    order = torch.arange(len(kinds))
+    early = order < (EARLY if not has_picture and len(kinds) > LONG else 1)
+    norms = torch.linalg.vector_norm(resid, dim=-1, dtype=torch.float32).cpu()
+    sink = torch.zeros(len(kinds), dtype=torch.bool)
+    is_patch = torch.tensor([kind == "patch" for kind in kinds])
+    for own in (is_patch, ~is_patch):
+        if own.any():
+            among = norms[:, own]
+            sink[own] = (among > SINK * among.median(dim=1, keepdim=True).values).any(0)
+    return order < 1, early, sink
+
+
+def kept_positions(
+    resid: Float[Tensor, "layer pos d_model"],
+    kinds: Sequence[FitKind],
+    keep: Keep,
+    *,
+    has_picture: bool,
+    index: int = 0,
+) -> tuple[Tensor, list[int]]:
+    """Positions to fit on ``[kept]``, and how many of the wanted kinds each of `EXCLUSIONS` took.
+
+    A position that several rules take counts for the first. ``index`` is the item's number; with the seed of
+    ``keep`` it settles which patches are kept.
+    """
+    left = torch.tensor([kind in keep.kinds for kind in kinds])
+    taken: list[int] = []
+    for rule in exclusions(resid, kinds, has_picture=has_picture):
+        taken.append(int((left & rule).sum()))
+        left &= ~rule
+    patches = torch.tensor(
+        [i for i, kind in enumerate(kinds) if kind == "patch" and left[i]], dtype=torch.long
+    )
+    surplus = max(0, len(patches) - keep.patches) if keep.patches is not None else 0
+    generator = torch.Generator().manual_seed(keep.seed * 1_000_003 + index)
+    left[patches[torch.randperm(len(patches), generator=generator)[:surplus]]] = False
+    return left.nonzero().squeeze(1), [*taken, surplus]
+
+
+@dataclass(frozen=True)
+class StateStore:
+    """A folder with the kept states of each item; a file is there whole or not at all."""
+
+    folder: Path
+
+    def path(self, index: int) -> Path:
+        """File of an item."""
+        return self.folder / f"{index:07d}.safetensors"
+
+    def put(
+        self,
+        index: int,
+        resid: Float[Tensor, "layer pos d_model"],
+        kinds: Sequence[FitKind],
+        excluded: Sequence[int],
+    ) -> None:
+        """Keep states of one item, layers 0 to ``n_layers``, and how many each of `EXCLUSIONS` took.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        arrays = {
+            "resid": resid.cpu().contiguous(),
+            "kind": torch.tensor([FIT_KINDS.index(kind) for kind in kinds], dtype=torch.uint8),
+            "excluded": torch.tensor(excluded),
+        }
+        write_atomically(self.path(index), save(arrays))
+
+    def batch(self, index: int) -> StateBatch:
+        """States of one item, layers 0 to ``n_layers``."""
+        arrays = load_file(self.path(index))
+        kinds = tuple(FIT_KINDS[code] for code in arrays["kind"].tolist())
+        return StateBatch(arrays["resid"], arrays["resid"][-1], kinds)
+
+    def excluded(self, indices: Sequence[int]) -> dict[str, int]:
+        """How many positions of some items each of `EXCLUSIONS` took."""
+        total = torch.zeros(len(EXCLUSIONS), dtype=torch.long)
+        for index in indices:
+            total += load_file(self.path(index))["excluded"]
+        return dict(zip(EXCLUSIONS, total.tolist(), strict=True))
+
+
+def collect(
+    model: Model,
+    items: Sequence[Item],
+    store: StateStore,
+    keep: Keep,
+    *,
+    max_new_tokens: int,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Run the model on every item that the store does not have: its greedy answer, then one pass over both.
+
+    Raises:
+        OutputError: the folder cannot be made or written.
+        ImageError, PromptError, NumericsError: the model does not take an item; says which.
+    """
+    try:
+        store.folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {store.folder}: {error.strerror or error}") from error
+    for index, item in enumerate(items):
+        progress(index, len(items))
+        if store.path(index).exists():
+            continue
+        with naming(item.name):
+            trace = model.trace(item.open(), item.prompt, max_new_tokens=max_new_tokens, steps=True)
+        kinds, resid = trace.fit_kinds(), trace.resid
+        kept, excluded = kept_positions(resid, kinds, keep, has_picture=bool(item.pictures), index=index)
+        store.put(index, resid[:, kept.to(resid.device)], [kinds[i] for i in kept.tolist()], excluded)
+    progress(len(items), len(items))

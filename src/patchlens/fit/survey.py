@@ -1,0 +1,80 @@
+"""Look at every item before any work is done: can it be read, which picture is it, how long will it be."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from patchlens.axes import PositionKind
+from patchlens.errors import PatchlensError
+from patchlens.fit.data import Item, digest
+from patchlens.inputs import prepare
+from patchlens.models.adapter import Adapter
+
+_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Surveyed:
+    """``pictures`` are digests of an item's pictures, or of its text; of its positions some are patches."""
+
+    pictures: tuple[str, ...]
+    positions: int
+    patches: int
+
+
+def survey(
+    adapter: Adapter, items: Sequence[Item], progress: Callable[[int, int], None]
+) -> tuple[Surveyed, ...]:
+    """Open and encode every item once, so that what is wrong with one shows before the model runs.
+
+    Raises:
+        ImageError, PromptError: an item cannot be read by this model; says which.
+    """
+    found: list[Surveyed] = []
+    for done, item in enumerate(items):
+        progress(done, len(items))
+        pictures = item.open()
+        with naming(item.name):
+            inputs = prepare(adapter, item.prompt, pictures)
+        keys = tuple(digest(picture) for picture in pictures) or (_sha256(item.prompt.encode()),)
+        patches = int((inputs.places.kind == PositionKind.PATCH).sum())
+        found.append(Surveyed(keys, len(inputs), patches))
+    progress(len(items), len(items))
+    return tuple(found)
+
+
+@contextmanager
+def naming(name: str) -> Generator[None]:
+    """Errors inside say which item they are about."""
+    try:
+        yield
+    except PatchlensError as error:
+        raise type(error)(f"{name}: {error}") from error
+
+
+def data_digest(items: Sequence[Item], surveyed: Sequence[Surveyed]) -> str:
+    """Name of all prompts and pixels in their order."""
+    whole = [f"{item.prompt}\0{' '.join(seen.pictures)}" for item, seen in zip(items, surveyed, strict=True)]
+    return _sha256("\0\0".join(whole).encode())
+
+
+def model_digest(adapter: Adapter) -> str:
+    """Name of a model's weights, from their shapes and a sample of each."""
+    hasher = hashlib.sha256()
+    with torch.no_grad():
+        for name, weight in adapter.model.named_parameters():
+            hasher.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
+            flat = weight.flatten()
+            hasher.update(
+                flat[:: max(1, len(flat) // _SAMPLES)][: 2 * _SAMPLES].float().cpu().numpy().tobytes()
+            )
+    return hasher.hexdigest()
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,40 @@
+"""Lenses by name or file, and what to do where there is none."""
+
+import numpy as np
+import pytest
+
+from patchlens import load
+from patchlens.bench.scenes import make_scene
+from patchlens.demo import bundled_lenses, bundled_models
+from patchlens.errors import PatchlensError, SelectionError
+from patchlens.lens import LogitLens
+from patchlens.registry import find_lens
+from tiny import tiny_gpt2
+
+
+@pytest.mark.parametrize("name", bundled_models())
+def test_a_bundled_model_is_read_through_its_bundled_lens(name):
+    model = load(name)
+    lens = find_lens("tuned", model.adapter)
+    kinds = {"text", "answer"} | ({"patch"} if name == "demo" else set())
+    assert set(lens.kinds) == kinds
+    kl = {"tuned": [], "raw": []}
+    for seed in range(50_000_000, 50_000_004):
+        trace = model.trace(make_scene(seed, "one").image, "What is this?")
+        for which, own in (("tuned", lens), ("raw", LogitLens())):
+            kl[which].append(trace.read(own, top_k=1).kl_to_final.mean())
+    assert np.mean(kl["tuned"]) < 0.6 * np.mean(kl["raw"])
+
+
+def test_unknown_lenses_say_what_to_do(tmp_path):
+    adapter = tiny_gpt2()
+    assert isinstance(find_lens("logit", adapter), LogitLens)
+    assert bundled_lenses("tiny-gpt2") == {}
+    with pytest.raises(SelectionError, match="there is no lens 'crystal': choose logit, tuned"):
+        find_lens("crystal", adapter)
+    with pytest.raises(SelectionError, match="patchlens fit tuned --model tiny-gpt2"):
+        find_lens("tuned", adapter)
+    with pytest.raises(PatchlensError, match="no such file"):
+        find_lens(str(tmp_path / "none.safetensors"), adapter)
+    with pytest.raises(PatchlensError, match="fitted for another model"):
+        find_lens(str(bundled_lenses("demo")["tuned"]), adapter)
