@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from patchlens import load
 from patchlens.bench.scenes import make_scene
@@ -29,8 +30,9 @@ def test_a_bundled_model_is_read_through_its_bundled_lens(name):
 def test_unknown_lenses_say_what_to_do(tmp_path):
     adapter = tiny_gpt2()
     assert isinstance(find_lens("logit", adapter), LogitLens)
+    assert torch.equal(find_lens("embedding", adapter).embeddings, adapter.unembed.weight)  # they are tied
     assert bundled_lenses("tiny-gpt2") == {}
-    with pytest.raises(SelectionError, match="there is no lens 'crystal': choose logit, tuned"):
+    with pytest.raises(SelectionError, match="there is no lens 'crystal': choose logit, cross, embedding"):
         find_lens("crystal", adapter)
     with pytest.raises(SelectionError, match="patchlens fit tuned --model tiny-gpt2"):
         find_lens("tuned", adapter)

@@ -8,10 +8,15 @@ from pathlib import Path
 from patchlens.demo import bundled_lenses
 from patchlens.errors import SelectionError
 from patchlens.lens import CrossLens, KindedLens, Lens, LogitLens, ReadingLens, VisionLens
+from patchlens.lens.embedding import EmbeddingLens
 from patchlens.models.adapter import Adapter
 
 SUFFIX = ".safetensors"
-LENSES: dict[str, Callable[[], Lens | VisionLens]] = {"logit": LogitLens, "cross": CrossLens}
+LENSES: dict[str, Callable[[Adapter], Lens | ReadingLens | VisionLens]] = {
+    "logit": lambda _: LogitLens(),
+    "cross": lambda _: CrossLens(),
+    "embedding": EmbeddingLens.of,
+}
 """Lenses that need no fit."""
 FITTED = ("tuned", "jacobian", "latent")
 """Lenses that ``patchlens fit`` makes; the bundled models come with some."""
@@ -30,7 +35,7 @@ def find_lens(name: str, adapter: Adapter) -> Lens | KindedLens | ReadingLens | 
         FormatError: the file is no lens, or one of another model.
     """
     if name in LENSES:
-        return LENSES[name]()
+        return LENSES[name](adapter)
     from patchlens.lens.files import open_lens
 
     bundled = bundled_lenses(adapter.name)

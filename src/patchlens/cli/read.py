@@ -34,7 +34,8 @@ def read(
     prompt: Annotated[str, typer.Option("--prompt", "-p", help="The question. Required.")] = ...,  # pyright: ignore[reportArgumentType]
     model: ModelOption = "demo",
     lens: Annotated[
-        str, typer.Option("--lens", help="logit, cross, tuned, or a file that patchlens fit wrote.")
+        str,
+        typer.Option("--lens", help="logit, cross, embedding, tuned, or a file that patchlens fit wrote."),
     ] = "logit",
     top_k: Annotated[int, typer.Option("--top-k", "-k", help="Tokens kept per layer and position.")] = 10,
     target: Annotated[
