@@ -71,6 +71,13 @@ def test_the_best_threshold_has_the_best_mean_iou_by_weight() -> None:
     assert best_threshold([], [], []) == math.inf
 
 
+def test_the_best_threshold_follows_the_weights() -> None:
+    low, high = np.array([1.0, 0.0]), np.array([3.0, 2.0])
+    positives = [np.array([True, False])] * 2
+    assert best_threshold([low, high], positives, [1.0, 0.1]) == 1
+    assert best_threshold([low, high], positives, [0.1, 1.0]) == 3
+
+
 def test_hits_looks_at_the_first_k() -> None:
     top = np.array([[[5, 7, 9]], [[7, 5, 9]]])
     np.testing.assert_array_equal(hits(top, {7}, 1), [[False], [True]])

@@ -8,11 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from patchlens.bench import examine as examine_module
 from patchlens.bench.board import Board, NullScore, Score, to_json
 from patchlens.bench.exam import drawn_exam
 from patchlens.bench.intervals import Estimate
 from patchlens.bench.labels import ConceptIds
-from patchlens.bench.probe import Drift, Seen
+from patchlens.bench.probe import Drift, Seen, look, shot_for, take
 from patchlens.bench.score import METRICS, Tally, mean_elsewhere, score_drift, score_patches
 from patchlens.bench.scoreboard import choose, score_model
 from patchlens.bench.truth import Thing, Truth, patch_truth
@@ -22,8 +23,11 @@ from patchlens.lens.embedding import EmbeddingLens
 from patchlens.run import load
 
 CONCEPTS = ConceptIds(
-    {"cat": frozenset({1, 2}), "dog": frozenset({3}), "red": frozenset({4}), "grass": frozenset({5})},
-    ("cat", "dog"),
+    {
+        **{"cat": frozenset({1, 2}), "dog": frozenset({3}), "red": frozenset({4})},
+        **{"grass": frozenset({5, 6}), "frog": frozenset({6})},
+    },
+    ("cat", "dog", "frog"),
 )
 PATCHES = 16
 NOTHING = 9
@@ -60,7 +64,7 @@ def scored(seen: Seen, thresholds: list[float] | None = None) -> dict[str, np.nd
 def test_words_are_counted_on_things_and_on_bare_ground() -> None:
     values = scored(
         made_reading(
-            {0: [2], 1: [NOTHING, 1], 2: [3], 4: [4], 5: [3], 6: [1], 7: [5], 8: [NOTHING, 3]},
+            {0: [2], 1: [NOTHING, 1], 2: [3], 4: [4], 5: [3], 6: [1], 7: [6], 8: [NOTHING, 3]},
             {patch: [2 if patch < 4 else 3] for patch in range(6)},
         )
     )
@@ -95,6 +99,16 @@ def test_pictures_count_alike_however_many_things_they_show() -> None:
     np.testing.assert_allclose(values["auroc_all"], [((1 + 0.5) / 2 + 1) / 2])
     np.testing.assert_allclose(values["auroc_others"], [(1 + 0.5) / 2])  # the cat alone has no others
     np.testing.assert_allclose(values["readable_top5"], [8 / 12])
+    np.testing.assert_allclose(tally.values(np.array([0.5]))["miou"], [((1 + 0) / 2 + 1) / 2])
+
+
+def test_a_thing_inside_another_has_no_other_things_to_be_told_from() -> None:
+    covered = np.zeros((2, PATCHES), bool)
+    covered[0, :4], covered[1, :2] = True, True
+    truth = Truth(("cat", "dog"), covered, (frozenset(),) * PATCHES, ~covered[0], ())
+    tally = Tally()
+    score_patches(tally, made_reading({0: [3], 1: [3], 2: [1], 3: [1]}), truth, CONCEPTS)
+    np.testing.assert_allclose(tally.values(None)["auroc_others"], [1])  # of the dog alone
 
 
 def made_drift(own: np.ndarray, lens: np.ndarray) -> Drift:
@@ -125,10 +139,11 @@ def test_layers_are_chosen_by_net_words_and_by_maps_against_others() -> None:
     maps = {patch: [1 if patch < 4 else 3] for patch in range(6)} | {p: [1] for p in range(6, 14)}
     tally = Tally()
     score_patches(tally, made_reading(false_everywhere, words, maps), made_truth(), CONCEPTS)
-    found = choose(tally)
+    found = choose(tally, maps_by=("auroc_others",))
     assert (found.words_row, found.maps_row) == (1, 2)
     assert found.thresholds is not None
     assert len(found.thresholds) == 3
+    assert choose(tally, maps_by=("auroc_all",)).maps_row == 1
     assert choose(Tally()).words_row is None
 
 
@@ -217,10 +232,10 @@ def test_lenses_of_every_sort_are_scored() -> None:
 
 
 class Layered(LogitLens):
-    """Reads the states of one layer only, and spoils the others."""
+    """Spoils what it is told comes from the second half."""
 
     def normed(self, resid_layer, layer, unembed):
-        return super().normed(resid_layer if layer == 1 else -resid_layer, layer, unembed)
+        return super().normed(resid_layer if layer < 4 else -resid_layer, layer, unembed)
 
 
 def test_a_lens_that_knows_its_layer_has_its_own_shift() -> None:
@@ -229,12 +244,40 @@ def test_a_lens_that_knows_its_layer_has_its_own_shift() -> None:
         adapter, {"layered": Layered()}, replace(drawn_exam(2, 3), has_captions=False)
     ).lenses
     assert not lens.layers_alike
-    assert (lens.words_layer, lens.maps_layer) == (1, 1)
-    net = lens.headline("net_top5")
-    assert net.own_layer
-    assert net.nulls["shift"].estimate.mean < 0.2  # layer 1 read as layer 5
+    course = lens.course("readable_top5")
+    assert course[1].nulls["shift"].estimate.mean < 0.1  # layer 1 read as layer 5
+    assert course[2].value.mean > 0.8
+    assert course[1].own_layer
+    assert course[5].nulls["shift"].estimate.mean > 0.8  # layer 5 read as layer 1
+    assert not course[5].own_layer
     assert "shift" in lens.headline("kl_text").nulls
     assert lens.headline("kl_text").nulls["shift"].estimate.mean != lens.headline("kl_text").value.mean
+
+
+def test_the_blank_picture_is_read_once_a_size_and_its_words_are_what_is_scored(monkeypatch) -> None:
+    shown: list[str] = []
+
+    def watched(adapter, picture):
+        shown.append(picture.name)
+        return take(adapter, picture)
+
+    monkeypatch.setattr(examine_module, "take", watched)
+    adapter = load("demo").adapter
+    exam = drawn_exam(2, 3)
+    subject = examine_module.Subject.of(adapter, exam)
+    candidates = {"logit": examine_module.Candidate(LogitLens(), tuple(range(9)), None)}
+    found = examine_module.examine(subject, candidates, exam.seeds[0], lambda: None, nulls=True)["logit"]
+    assert shown.count("grey") == 1
+    assert len(shown) == 3 + 3 + 1
+    blank = replace(exam.seeds[0].pictures[0](), picture=np.full((140, 140, 3), 128, np.uint8))
+    shot = shot_for(LogitLens(), adapter, take(adapter, blank))
+    seen, expected = look(shot, LogitLens(), adapter, subject.concepts, ()), Tally()
+    for make in exam.seeds[0].pictures:
+        picture = make()
+        truth = patch_truth(picture.things, picture.ground, shot.boxes)
+        score_patches(expected, seen, truth, subject.concepts)
+    for name, values in expected.values(None).items():
+        np.testing.assert_allclose(found.nulls["blank"].values(None)[name], values, rtol=1e-5, err_msg=name)
 
 
 def test_sizes_that_give_no_interval_are_refused() -> None:

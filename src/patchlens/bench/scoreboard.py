@@ -110,7 +110,8 @@ def score_attention(subject: Subject, exam: Exam, tell: Callable[[], None]) -> l
     heads = best_heads(watched)
     if heads is None:
         return []
-    chosen = choose(watched.tallies.real.only([n * watched.n_heads + head for n, head in enumerate(heads)]))
+    rows = [n * watched.n_heads + head for n, head in enumerate(heads)]
+    chosen = choose(watched.tallies.real.only(rows), maps_by=("auroc_others",))
     seeds = [
         seed_scores(watch(subject, batch, heads, tell, nulls=True).tallies, chosen, layers_alike=True)
         for batch in exam.seeds
@@ -120,15 +121,19 @@ def score_attention(subject: Subject, exam: Exam, tell: Callable[[], None]) -> l
     return [lens_scores(ATTENTION, params, layers, chosen, seeds, layers_alike=True)]
 
 
-def choose(tally: Tally) -> Chosen:
-    """Choose the layer with the best net of readable and false words, that whose maps best tell things apart.
+def choose(tally: Tally, maps_by: Sequence[str] = ("auroc_all", "auroc_others")) -> Chosen:
+    """Choose the layer with the best net of readable and false words, and that with the best maps.
 
-    Without a picture of several things, maps are chosen by AUROC against everything else.
+    Args:
+        tally: sums over validation pictures.
+        maps_by: metrics whose mean maps are judged by, those that there are; without a picture of several
+            things there is no AUROC against others.
     """
     thresholds = best_thresholds(tally.maps) if tally.maps else None
     values = tally.values(thresholds)
     words = values.get("net_top5", values.get("readable_top5"))
-    maps = values.get("auroc_others", values.get("auroc_all"))
+    judged = [values[name] for name in maps_by if name in values]
+    maps = np.mean(judged, 0) if judged else None
     return Chosen(thresholds, *(None if v is None else int(np.argmax(v)) for v in (words, maps)))
 
 

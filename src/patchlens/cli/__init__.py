@@ -5,5 +5,6 @@
 from patchlens.cli import read as read
 from patchlens.cli import show as show
 from patchlens.cli import fit as fit
+from patchlens.cli import bench as bench
 from patchlens.cli import models as models
 from patchlens.cli.app import main as main

@@ -1,0 +1,88 @@
+"""``patchlens bench``: load the models, find the lenses, score them all."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib import metadata
+from typing import Any, Final
+
+from patchlens.bench.board import Board, ModelScores
+from patchlens.bench.exam import Exam
+from patchlens.bench.intervals import LEVEL
+from patchlens.bench.probe import AnyLens, shot_for, take
+from patchlens.bench.scoreboard import Progress, score_model
+from patchlens.demo import bundled_lenses
+from patchlens.errors import PatchlensError, SelectionError
+from patchlens.models.adapter import Adapter
+from patchlens.registry import LENSES, find_lens
+from patchlens.run import load
+
+RAW: Final = "logit"
+"""The lens that every other is seen beside."""
+
+
+def compare(
+    models: Sequence[str],
+    wanted: Sequence[str],
+    exam: Exam,
+    *,
+    load_options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Board:
+    """Score lenses on models.
+
+    Args:
+        models: bundled names, folders or hub ids.
+        wanted: names or files of lenses; empty for all that need no fit and all that come with a model. The
+            logit lens is always among them.
+        exam: pictures with truth.
+        load_options: passed to `patchlens.run.load`.
+        progress: called with what is being done, how much is done, and of how much.
+
+    Raises:
+        SelectionError: a lens was named that none of the models can be read with.
+        PatchlensError: a model cannot be loaded, or cannot take a picture.
+    """
+    adapters = [load(name, **(load_options or {})).adapter for name in dict.fromkeys(models)]
+    found = [_lenses(adapter, wanted, exam) for adapter in adapters]
+    for name in wanted:
+        if not any(name in lenses for lenses, _ in found):
+            raise SelectionError("; ".join(dict.fromkeys(left_out[name] for _, left_out in found)))
+    scored: list[ModelScores] = []
+    for adapter, (lenses, left_out) in zip(adapters, found, strict=True):
+        own = score_model(adapter, lenses, exam, progress)
+        scored.append(replace(own, left_out={**left_out, **own.left_out}))
+    return Board(exam.about, _parameters(exam), tuple(scored), _versions())
+
+
+def _lenses(adapter: Adapter, wanted: Sequence[str], exam: Exam) -> tuple[dict[str, AnyLens], dict[str, str]]:
+    """Lenses by name, each tried on one picture, and why others cannot read this model."""
+    taken = take(adapter, exam.validation.pictures[0]())
+    names = dict.fromkeys([RAW, *(wanted or (*LENSES, *bundled_lenses(adapter.name)))])
+    found: dict[str, AnyLens] = {}
+    left_out: dict[str, str] = {}
+    for name in names:
+        try:
+            lens = find_lens(name, adapter)
+            shot_for(lens, adapter, taken)
+            found[name] = lens
+        except PatchlensError as error:
+            left_out[name] = str(error)
+    return found, left_out
+
+
+def _parameters(exam: Exam) -> dict[str, Any]:
+    return {
+        "interval": LEVEL,
+        "validation_seed": exam.validation.seed,
+        "validation_pictures": len(exam.validation.pictures),
+        "seeds": [batch.seed for batch in exam.seeds],
+        "pictures_per_seed": [len(batch.pictures) for batch in exam.seeds],
+    }
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: metadata.version(name) for name in ("patchlens", "torch", "transformers", "numpy")}
+    return packages | {"python": platform.python_version()}

@@ -1,0 +1,84 @@
+"""``patchlens bench`` as people run it, rightly and wrongly."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.test_coco import without_shapes, write_folder
+from patchlens import cli
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["patchlens", "bench", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as exit_:
+            code = exit_.code or 0
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def test_a_small_run_prints_a_table_and_writes_json_and_page(run, tmp_path: Path) -> None:
+    scores, page = tmp_path / "a.json", tmp_path / "a.html"
+    sizes = ("--seeds", 2, "--scenes", 2)
+    code, out, err = run("-m", "demo", "--lens", "logit", *sizes, "--json", scores, "--html", page)
+    assert code == 0, err
+    assert "readable, top 5" in out and "attention" in out
+    content = json.loads(scores.read_text())
+    assert [model["model"] for model in content["models"]] == ["demo"]
+    assert {lens["lens"] for lens in content["models"][0]["lenses"]} == {"logit", "attention"}
+    assert content["parameters"]["seeds"] == [50_000_000, 51_000_000]
+    assert content["parameters"]["validation_seed"] == 9_000_000
+    assert set(content["versions"]) >= {"patchlens", "torch", "transformers", "python"}
+    assert "data:image/svg+xml" in page.read_text()
+
+
+def test_a_lens_that_one_model_cannot_take_is_left_out_there_and_said(run) -> None:
+    code, out, err = run("--lens", "cross", "--seeds", 2, "--scenes", 2)
+    assert code == 0, err
+    assert "left out: cross" in out.split("demo-cross")[0]
+    assert "left out" not in out.split("demo-cross", 1)[1]
+
+
+def test_a_folder_of_pictures_is_scored(run, tmp_path: Path) -> None:
+    write_folder(tmp_path, without_shapes(9))
+    code, out, err = run("-m", "demo", "--lens", "logit", "--data", tmp_path, "--seeds", 2)
+    assert code == 0, err
+    assert "2 pictures for each of 2 seeds" in out
+    assert "attention" not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--seeds", "1"], "1 seeds"),
+        (["--scenes", "1"], "1 scenes"),
+        (["--lens", "crystal"], "no lens 'crystal'"),
+        (["--lens", "cross", "-m", "demo"], "cross"),
+        (["-m", "demoo"], "demoo"),
+        (["--json", "a.txt"], "ends in .json"),
+        (["--html", "nowhere/a.html"], "there is no folder nowhere"),
+        (["--data", "nowhere"], "there is no folder nowhere"),
+        (["--dtype", "float12"], "float12"),
+    ],
+)
+def test_wrong_arguments_are_one_line(run, arguments, words) -> None:
+    code, out, err = run(*arguments)
+    assert code == 2 and out == ""
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and words in errors[0], err
+
+
+def test_a_page_without_matplotlib_is_refused_before_the_models_run(run, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, _, err = run("--html", "a.html")
+    assert code == 2 and "patchlens[chart]" in err
