@@ -18,7 +18,7 @@ from patchlens.run import load
 from train.export import MODELS
 
 LENSES = MODELS.parent / "lenses"
-SCENES = 3000
+SCENES = 600
 TUNED = TunedSettings(strengths=(1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0), method="gradient", patches=40)
 
 

@@ -23,11 +23,11 @@ def test_the_first_position_and_sinks_are_left_out():
 
 
 def test_patches_are_sinks_among_patches_only():
-    resid, kinds = states(20), ["text"] * 8 + ["patch"] * 12
-    resid[:, 8:] *= 50  # as where image features enter with other lengths than words
+    resid, kinds = states(20), ["text"] * 12 + ["patch"] * 8
+    resid[:, 12:] *= 50  # as where image features enter with other lengths than words
     assert not exclusions(resid, kinds, has_picture=True)[2].any()
-    resid[2, 9] *= 50
-    assert exclusions(resid, kinds, has_picture=True)[2].nonzero().tolist() == [[9]]
+    resid[2, 14] *= 50
+    assert exclusions(resid, kinds, has_picture=True)[2].nonzero().tolist() == [[14]]
 
 
 def test_long_texts_lose_their_start_and_nothing_else_does():

@@ -136,6 +136,17 @@ def test_intervals_are_over_pictures_not_positions():
     assert width(1, 16) < 0.4 * width(1, 1)
 
 
+def test_pictures_count_by_their_positions_and_are_drawn_alike():
+    rng = np.random.default_rng(1)
+    count = rng.choice([1.0, 60.0], 40)
+    sums = rng.normal(2.0, 1.0, 40) * count
+    draws = rng.integers(0, 40, (4000, 40))
+    naive = np.percentile(sums[draws].sum(1) / count[draws].sum(1), [2.5, 97.5])
+    estimate = bootstrap(count, [sums[:, None]], lambda means: means[0][:, 0], 0)
+    assert estimate.value == pytest.approx(sums.sum() / count.sum())
+    np.testing.assert_allclose([estimate.low, estimate.high], naive, atol=0.15 * (naive[1] - naive[0]))
+
+
 def test_what_is_not_defined_is_no_number():
     count, ones = np.array([2.0, 0.0, 3.0]), np.ones((3, 1))
     nothing = bootstrap(count, [ones], lambda means: means[0][:, 0] * np.nan, 0)

@@ -73,11 +73,15 @@ def test_the_temperature_makes_a_thin_fit_less_sure():
     """Found on positions the regression has seen, it would stay near one."""
     unembed, states = plain_unembed(), Rotated(noise=1.0)
     train, fresh = states.batch(40), states.batch(400)
+    for batch in (train, fresh):
+        batch.final[:] += 1
     fit = ClosedForm(N_LAYERS, D_MODEL, unembed)
     fit.add(train.resid, train.final, train.kinds)
     lens = fit.solve(1e-3).kinds["text"]
     weight, bias = (p.float() for p in fit._grams["text"].ridge(1e-3, prior=torch.eye(D_MODEL)))
     factors = lens.weight.flatten(1).norm(dim=1) / weight.flatten(1).norm(dim=1)
+    torch.testing.assert_close(lens.bias, bias * factors[:, None])
+    assert bias.abs().mean() > 0.1
     seen, y = after_norm(unembed.norm(train.resid[:-1]), weight, bias), unembed.norm(train.final)
     assert (factors < best_temperatures(seen, y, unembed) - 0.05).all()
     x, y = unembed.norm(fresh.resid[:-1]), unembed.norm(fresh.final)

@@ -102,6 +102,21 @@ def test_a_seed_gives_the_same_again(noisy):
     assert not torch.equal(one.kinds["text"].weight, other.kinds["text"].weight)
 
 
+def test_the_learning_rate_falls_linearly(noisy, monkeypatch):
+    rates = []
+
+    class Watched(torch.optim.Adam):
+        def step(self, closure=None):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    monkeypatch.setattr(torch.optim, "Adam", Watched)
+    unembed = plain_unembed()
+    fitted(roughly(noisy, unembed), noisy, unembed, epochs=4, lr=0.02, patience=4)
+    assert sorted(set(rates), reverse=True) == pytest.approx([0.02, 0.015, 0.01, 0.005])
+    assert rates == sorted(rates, reverse=True)
+
+
 def test_mean_kl_is_the_mean_over_positions(noisy):
     unembed = make_unembed(120, D_MODEL, bias=True)
     identity = TunedLens.identity(N_LAYERS, D_MODEL, kinds=("text",))

@@ -36,10 +36,11 @@ def refine(
 ) -> TunedLens:
     """Lower the mean ``KL(p_final || p_lens)`` of every layer and kind, the unembed frozen.
 
-    Minimises Belrose et al. 2023 (arXiv 2303.08112), eq. 9, by Adam with a learning rate that falls linearly,
-    where they use SGD with Nesterov momentum; from the lens given (such as the closed form) or from
+    Minimises the loss of Belrose et al. 2023 (arXiv 2303.08112, section 3) by Adam with a learning rate that
+    falls linearly, where they use SGD with Nesterov momentum; from the lens given (such as the closed form) or from
     `TunedLens.identity`. Each layer and kind keeps the translator that was best on the held-out states, the
-    one it came with included, so none gets worse there. The form stays as it is.
+    one it came with included, so none gets worse there. The form stays as it is. Memory holds five times the
+    lens.
 
     Args:
         lens: where to start.
@@ -48,7 +49,7 @@ def refine(
         unembed: the model's unembedding; work is done on its device.
         seed: of the order in which positions are taken.
         epochs: passes over ``batches`` at most.
-        lr: learning rate of the first step.
+        lr: learning rate of the first step; from identity, three times the default serves better.
         patience: stop after this many epochs in which no layer of any kind got better.
         rows: positions of one kind per step.
         progress: called with (epochs done, epochs, mean held-out KL of each kind).
@@ -86,8 +87,10 @@ def refine(
 def mean_kl(lens: TunedLens, batches: Batches, unembed: Unembed) -> dict[FitKind, Float[Tensor, " layer"]]:
     """Return the mean ``KL(p_final || p_lens)`` in nats of layers 0 to ``n_layers - 1``, by kind of position.
 
-    Kinds that the lens was not fitted for, or that do not occur, are left out.
+    Kinds that the lens was not fitted for, or that do not occur, are left out. Work is done on the unembed's
+    device.
     """
+    lens = lens.to(unembed.weight.device)
     sums: dict[FitKind, Tensor] = {}
     counts: dict[FitKind, int] = {}
     with torch.no_grad():

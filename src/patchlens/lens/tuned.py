@@ -69,7 +69,7 @@ class TunedLayers:
 
 @dataclass(frozen=True, eq=False)
 class TunedLens:
-    """Tuned lens (Belrose et al. 2023, arXiv 2303.08112, eq. 8), fitted apart for text, patches and answers.
+    """Tuned lens (Belrose et al. 2023, arXiv 2303.08112, section 3), fitted apart for text, patches and answers.
 
     Two forms. ``before_norm`` is the paper's: ``unembed(h + W_l h + b_l)``, the final norm applied after the
     translator. ``after_norm`` differs: the final norm comes first and the translator after it,
