@@ -37,10 +37,10 @@ def refine(
     """Lower the mean ``KL(p_final || p_lens)`` of every layer and kind, the unembed frozen.
 
     Minimises the loss of Belrose et al. 2023 (arXiv 2303.08112, section 3) by Adam with a learning rate that
-    falls linearly, where they use SGD with Nesterov momentum; from the lens given (such as the closed form) or from
-    `TunedLens.identity`. Each layer and kind keeps the translator that was best on the held-out states, the
-    one it came with included, so none gets worse there. The form stays as it is. Memory holds five times the
-    lens.
+    falls linearly, where they use SGD with Nesterov momentum; from the lens given (such as the closed form)
+    or from `TunedLens.identity`. Each layer and kind keeps the translator that was best on the held-out
+    states, the one it came with included, so none gets worse there. The form stays as it is. Memory holds
+    five times the lens.
 
     Args:
         lens: where to start.
