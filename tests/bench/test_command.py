@@ -10,6 +10,9 @@ import pytest
 
 from bench.test_coco import without_shapes, write_folder
 from patchlens import cli
+from patchlens.lens.files import save_lens
+from patchlens.lens.tuned import TunedLens
+from patchlens.run import load
 
 
 @pytest.fixture
@@ -40,6 +43,22 @@ def test_a_small_run_prints_a_table_and_writes_json_and_page(run, tmp_path: Path
     assert content["parameters"]["validation_seed"] == 9_000_000
     assert set(content["versions"]) >= {"patchlens", "torch", "transformers", "python"}
     assert "data:image/svg+xml" in page.read_text()
+
+
+def test_a_fitted_lens_is_scored_from_its_file_and_called_by_its_name(run, tmp_path: Path) -> None:
+    adapter = load("demo").adapter
+    lens = TunedLens.identity(adapter.n_layers, adapter.d_model)
+    path = save_lens(lens, tmp_path / "mine.safetensors", model="demo", unembed=adapter.unembed)
+    code, out, err = run(
+        "-m", "demo", "--lens", path, "--seeds", 2, "--scenes", 2, "--json", tmp_path / "a.json"
+    )
+    assert code == 0, err
+    lenses = json.loads((tmp_path / "a.json").read_text())["models"][0]["lenses"]
+    by_name = {lens["lens"]: {s["metric"]: s["value"] for s in lens["headlines"]} for lens in lenses}
+    assert set(by_name) == {"mine.safetensors", "logit", "attention"}
+    assert str(tmp_path) not in out
+    for metric, value in by_name["logit"].items():  # the lens that changes nothing is the logit lens
+        assert value["seeds"] == pytest.approx(by_name["mine.safetensors"][metric]["seeds"], abs=1e-3)
 
 
 def test_a_lens_that_one_model_cannot_take_is_left_out_there_and_said(run) -> None:

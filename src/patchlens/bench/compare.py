@@ -6,6 +6,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Final
 
 from patchlens.bench.board import Board, ModelScores
@@ -45,9 +46,10 @@ def compare(
         SelectionError: a lens was named that none of the models can be read with.
         PatchlensError: a model cannot be loaded, or cannot take a picture.
     """
+    labels = _labels(wanted)
     adapters = [load(name, **(load_options or {})).adapter for name in dict.fromkeys(models)]
-    found = [_lenses(adapter, wanted, exam) for adapter in adapters]
-    for name in wanted:
+    found = [_lenses(adapter, labels, exam) for adapter in adapters]
+    for name in labels:
         if not any(name in lenses for lenses, _ in found):
             raise SelectionError("; ".join(dict.fromkeys(left_out[name] for _, left_out in found)))
     scored: list[ModelScores] = []
@@ -57,19 +59,29 @@ def compare(
     return Board(exam.about, _parameters(exam), tuple(scored), _versions())
 
 
-def _lenses(adapter: Adapter, wanted: Sequence[str], exam: Exam) -> tuple[dict[str, AnyLens], dict[str, str]]:
-    """Lenses by name, each tried on one picture, and why others cannot read this model."""
+def _labels(wanted: Sequence[str]) -> dict[str, str]:
+    """What is asked for, by what stands in the table: a file's own name, unless another is called so too."""
+    names = tuple(dict.fromkeys(wanted))
+    own = [Path(name).name for name in names]
+    return {label if own.count(label) == 1 else name: name for label, name in zip(own, names, strict=True)}
+
+
+def _lenses(
+    adapter: Adapter, wanted: Mapping[str, str], exam: Exam
+) -> tuple[dict[str, AnyLens], dict[str, str]]:
+    """Lenses by label, each tried on one picture, and why others cannot read this model."""
     taken = take(adapter, exam.validation.pictures[0]())
-    names = dict.fromkeys([RAW, *(wanted or (*LENSES, *bundled_lenses(adapter.name)))])
+    every = {name: name for name in (*LENSES, *bundled_lenses(adapter.name))}
+    names = {RAW: RAW, **(wanted or every)}
     found: dict[str, AnyLens] = {}
     left_out: dict[str, str] = {}
-    for name in names:
+    for label, name in names.items():
         try:
             lens = find_lens(name, adapter)
             shot_for(lens, adapter, taken)
-            found[name] = lens
+            found[label] = lens
         except PatchlensError as error:
-            left_out[name] = str(error)
+            left_out[label] = str(error)
     return found, left_out
 
 
