@@ -29,7 +29,7 @@ def fit(name: str, folder: Path, scenes: int) -> None:
     start = time.monotonic()
 
     def tell(what: str, done: int, total: int, note: str = "") -> None:
-        if done == total or done % 100 == 0:
+        if note or done == total or done % 100 == 0:
             passed = f"{time.monotonic() - start:6.0f} s"
             print(f"{passed}  {what} {done}/{total} {note}", file=sys.stderr, flush=True)
 

@@ -9,6 +9,7 @@ from patchlens.demo import bundled_lenses
 from patchlens.errors import SelectionError
 from patchlens.lens import CrossLens, KindedLens, Lens, LogitLens, ReadingLens, VisionLens
 from patchlens.lens.embedding import EmbeddingLens
+from patchlens.lens.files import open_lens
 from patchlens.models.adapter import Adapter
 
 SUFFIX = ".safetensors"
@@ -32,12 +33,11 @@ def find_lens(name: str, adapter: Adapter) -> Lens | KindedLens | ReadingLens | 
 
     Raises:
         SelectionError: there is none of that name for this model.
-        FormatError: the file is no lens, or one of another model.
+        FormatError: the file is no lens.
+        LensError: it was fitted for another model.
     """
     if name in LENSES:
         return LENSES[name](adapter)
-    from patchlens.lens.files import open_lens
-
     bundled = bundled_lenses(adapter.name)
     if name in bundled:
         return open_lens(bundled[name], adapter.unembed)

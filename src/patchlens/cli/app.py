@@ -14,7 +14,7 @@ from patchlens.errors import OutputError, PatchlensError
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import TaskID
+    from rich.progress import ProgressColumn, TaskID
 
 app = typer.Typer(
     name="patchlens",
@@ -77,19 +77,10 @@ def progress_display(*, long: bool = False) -> Generator[Tell]:
     What takes ``long`` also shows the time left and the notes.
     """
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    more = (TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}")) if long else ()
     console = Console(stderr=True)
-    with Bar(*columns, *more, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Bar(*_columns(long), console=console, transient=True, disable=not console.is_terminal) as bar:
         tasks: dict[str, TaskID] = {}
 
         def tell(what: str, done: int, total: int, note: str = "") -> None:
@@ -98,6 +89,32 @@ def progress_display(*, long: bool = False) -> Generator[Tell]:
             bar.update(tasks[what], completed=done, total=total, note=note)
 
         yield tell
+
+
+def _columns(long: bool) -> list[ProgressColumn]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.table import Column
+
+    if not long:
+        return [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+
+    def whole() -> Column:
+        return Column(no_wrap=True)
+
+    return [
+        TextColumn("{task.description}", table_column=whole()),
+        BarColumn(bar_width=12),
+        MofNCompleteColumn(table_column=whole()),
+        TimeRemainingColumn(table_column=whole()),
+        TextColumn("[progress.remaining]left", table_column=whole()),
+        TextColumn("{task.fields[note]}", markup=False),
+    ]
 
 
 def main() -> None:
