@@ -14,6 +14,8 @@ from patchlens.lens.files import save_lens
 from patchlens.lens.tuned import TunedLens
 from patchlens.run import load
 
+BASELINES = ("attention", "contextual")
+
 
 @pytest.fixture
 def run(monkeypatch, capsys):
@@ -38,7 +40,7 @@ def test_a_small_run_prints_a_table_and_writes_json_and_page(run, tmp_path: Path
     assert "readable, top 5" in out and "attention" in out
     content = json.loads(scores.read_text())
     assert [model["model"] for model in content["models"]] == ["demo"]
-    assert {lens["lens"] for lens in content["models"][0]["lenses"]} == {"logit", "attention"}
+    assert {lens["lens"] for lens in content["models"][0]["lenses"]} == {"logit", *BASELINES}
     assert content["parameters"]["seeds"] == [50_000_000, 51_000_000]
     assert content["parameters"]["validation_seed"] == 9_000_000
     assert set(content["versions"]) >= {"patchlens", "torch", "transformers", "python"}
@@ -55,7 +57,7 @@ def test_a_fitted_lens_is_scored_from_its_file_and_called_by_its_name(run, tmp_p
     assert code == 0, err
     lenses = json.loads((tmp_path / "a.json").read_text())["models"][0]["lenses"]
     by_name = {lens["lens"]: {s["metric"]: s["value"] for s in lens["headlines"]} for lens in lenses}
-    assert set(by_name) == {"mine.safetensors", "logit", "attention"}
+    assert set(by_name) == {"mine.safetensors", "logit", *BASELINES}
     assert str(tmp_path) not in out
     for metric, value in by_name["logit"].items():  # the lens that changes nothing is the logit lens
         assert value["seeds"] == pytest.approx(by_name["mine.safetensors"][metric]["seeds"], abs=1e-3)
@@ -65,7 +67,8 @@ def test_a_lens_that_one_model_cannot_take_is_left_out_there_and_said(run) -> No
     code, out, err = run("--lens", "cross", "--seeds", 2, "--scenes", 2)
     assert code == 0, err
     assert "left out: cross" in out.split("demo-cross")[0]
-    assert "left out" not in out.split("demo-cross", 1)[1]
+    assert "left out: contextual" in out.split("demo-cross", 1)[1]
+    assert "left out: cross" not in out.split("demo-cross", 1)[1]
 
 
 def test_a_folder_of_pictures_is_scored(run, tmp_path: Path) -> None:

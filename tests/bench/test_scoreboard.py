@@ -168,10 +168,11 @@ def demo_scores():
 
 
 def test_the_logit_lens_reads_patches_of_the_bundled_model_and_its_nulls_do_not(demo_scores) -> None:
-    lens, attention = demo_scores.lenses  # the best first
-    assert (lens.lens, attention.lens) == ("logit", "attention")
-    assert attention.headline("readable_top5") is None
-    assert set(attention.headline("auroc_all").nulls) == {"random", "shuffled", "blank", "shift"}
+    lens, *baselines = demo_scores.lenses  # the best first
+    assert [own.lens for own in demo_scores.lenses] == ["logit", "attention", "contextual"]
+    for baseline in baselines:
+        assert baseline.headline("readable_top5") is None
+        assert set(baseline.headline("auroc_all").nulls) == {"random", "shuffled", "blank", "shift"}
     assert lens.layers_alike
     for name in ("readable_top5", "auroc_all"):
         score = lens.headline(name)
@@ -199,8 +200,8 @@ def test_json_holds_every_figure_with_its_seeds_interval_and_nulls(demo_scores) 
     assert content["format_version"] == 1
     assert content["data"] == "two seeds"
     lenses = content["models"][0]["lenses"]
-    assert [lens["lens"] for lens in lenses] == ["logit", "attention"]
-    assert [len(lens["thresholds"]) for lens in lenses] == [9, 8]
+    assert [lens["lens"] for lens in lenses] == ["logit", "attention", "contextual"]
+    assert [len(lens["thresholds"]) for lens in lenses] == [9, 8, 9]
     for score in [score for lens in lenses for score in [*lens["scores"], *lens["headlines"]]]:
         assert set(score) == {"metric", "layer", "value", "nulls", "cleared", "own_layer"}
         assert set(score["value"]) == {"mean", "low", "high", "seeds"}

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from patchlens.bench.board import LensScores, ModelScores, NullScore, Score
 from patchlens.bench.exam import Exam
 from patchlens.bench.examine import Subject, Tallies, examine, find_candidates
-from patchlens.bench.heads import best_heads, watch
+from patchlens.bench.gaze import LOOKERS, Looker
 from patchlens.bench.intervals import Estimate, clears, estimate
 from patchlens.bench.nulls import Null
 from patchlens.bench.probe import AnyLens
 from patchlens.bench.score import METRICS, Layered, Metric, Tally, best_thresholds, mean_elsewhere
+from patchlens.bench.watch import best_ways, watch
 from patchlens.errors import UnsupportedModelError
 from patchlens.models.adapter import Adapter
 
 Progress = Callable[[str, int, int], None]
-ATTENTION: Final = "attention"
-"""Name of the baseline of attention heads among the lenses."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Chosen:
 def score_model(
     adapter: Adapter, lenses: Mapping[str, AnyLens], exam: Exam, progress: Progress | None = None
 ) -> ModelScores:
-    """Score every lens on one model, and where pictures have captions, attention as a baseline.
+    """Score every lens on one model, and where pictures have captions, baselines that are no lenses.
 
     Args:
         adapter: the model; afterwards it is as it was.
@@ -65,11 +64,11 @@ def score_model(
     subject = Subject.of(adapter, exam)
     scored = score_lenses(subject, lenses, exam, counting("reading"))
     silent = {own.lens: "it reads nothing of this model that has a truth" for own in scored if not own.scores}
-    if exam.has_captions:
+    for looker in LOOKERS if exam.has_captions else ():
         try:
-            scored += score_attention(subject, exam, counting("watching"))
+            scored += score_looker(subject, looker, exam, counting("watching"))
         except UnsupportedModelError as error:
-            silent[ATTENTION] = str(error)
+            silent[looker.name] = str(error)
     return ModelScores(
         adapter.name,
         adapter.revision,
@@ -100,25 +99,26 @@ def score_lenses(
     ]
 
 
-def score_attention(subject: Subject, exam: Exam, tell: Callable[[], None]) -> list[LensScores]:
-    """Score the best attention head of each layer; none where no caption names a thing.
+def score_looker(subject: Subject, looker: Looker, exam: Exam, tell: Callable[[], None]) -> list[LensScores]:
+    """Score the best of a looker's ways at each layer; none where no caption names a thing.
 
     Raises:
-        UnsupportedModelError: the model's attention is not built as patchlens knows it.
+        UnsupportedModelError: it can make no maps of this model.
     """
-    watched = watch(subject, exam.validation, None, tell, nulls=False)
-    heads = best_heads(watched)
-    if heads is None:
+    watched = watch(subject, looker.look, exam.validation, None, tell, nulls=False)
+    ways = best_ways(watched)
+    if ways is None:
         return []
-    rows = [n * watched.n_heads + head for n, head in enumerate(heads)]
+    rows = [n * watched.n_ways + way for n, way in enumerate(ways)]
     chosen = choose(watched.tallies.real.only(rows), maps_by=("auroc_others",))
     seeds = [
-        seed_scores(watch(subject, batch, heads, tell, nulls=True).tallies, chosen, layers_alike=True)
+        seed_scores(
+            watch(subject, looker.look, batch, ways, tell, nulls=True).tallies, chosen, layers_alike=True
+        )
         for batch in exam.seeds
     ]
-    layers = tuple(block + 1 for block in watched.blocks)
-    params = {f"head_of_layer_{layer}": head for layer, head in zip(layers, heads, strict=True)}
-    return [lens_scores(ATTENTION, params, layers, chosen, seeds, layers_alike=True)]
+    params = {f"{looker.way}_of_layer_{n}": way for n, way in zip(watched.layers, ways, strict=True)}
+    return [lens_scores(looker.name, params, watched.layers, chosen, seeds, layers_alike=True)]
 
 
 def choose(tally: Tally, maps_by: Sequence[str] = ("auroc_all", "auroc_others")) -> Chosen:

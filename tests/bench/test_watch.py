@@ -1,4 +1,4 @@
-"""Attention as a baseline: the right rows and columns, the best head of each layer."""
+"""Baselines that are no lenses: the right rows and columns, the best way at each layer."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import torch
 from patchlens.axes import PositionKind
 from patchlens.bench.exam import Batch, drawn, drawn_exam
 from patchlens.bench.examine import Subject, Tallies
-from patchlens.bench.heads import Gaze, Watched, best_heads, gaze, watch
+from patchlens.bench.gaze import Gaze, attention_gaze, contextual_gaze
 from patchlens.bench.score import Map
+from patchlens.bench.watch import Watched, best_ways, watch
+from patchlens.capture import capture
+from patchlens.errors import UnsupportedModelError
 from patchlens.inputs import prepare
 from patchlens.run import load
 
@@ -26,11 +29,11 @@ def subject(request) -> Subject:
 
 def test_a_gaze_is_the_models_own_attention_where_a_name_is_about_to_be_said(subject) -> None:
     adapter, picture = subject.adapter, drawn(SEVERAL)
-    found = gaze(adapter, picture, subject.concepts)
+    found = attention_gaze(adapter, picture, subject.concepts)
     assert found is not None
     assert set(found.names) == {thing.name for thing in picture.things}
     caption = adapter.tokenizer.encode(f" {picture.caption.answer}", add_special_tokens=False)
-    inputs = prepare(adapter, picture.caption.prompt, [picture.picture], answer_ids=caption[:-1])
+    inputs = prepare(adapter, picture.caption.prompt, [picture.picture], answer_ids=caption)
     before = adapter.model.config.text_config._attn_implementation
     adapter.model.set_attn_implementation("eager")
     with torch.inference_mode():
@@ -41,14 +44,40 @@ def test_a_gaze_is_the_models_own_attention_where_a_name_is_about_to_be_said(sub
     for column, name in enumerate(found.names):
         step = next(n for n, token in enumerate(caption) if token in subject.concepts.ids[name])
         query = inputs.n_prompt - 1 + step
-        for row, block in enumerate(found.blocks):
-            expected = attentions[block][0, :, query].numpy()[:, patches]
-            np.testing.assert_allclose(found.weights[row, :, column], expected, atol=1e-5)
-    assert found.blocks == (adapter.cross_blocks or tuple(range(adapter.n_layers)))
+        for row, layer in enumerate(found.layers):
+            expected = attentions[layer - 1][0, :, query].numpy()[:, patches]
+            np.testing.assert_allclose(found.maps[row, :, column], expected, atol=1e-5)
+    blocks = adapter.cross_blocks or range(adapter.n_layers)
+    assert found.layers == tuple(block + 1 for block in blocks)
     assert len(found.boxes) == len(patches) == 100
 
 
-def test_heads_stand_as_layers(subject) -> None:
+def test_a_contextual_gaze_is_the_likeness_of_patches_to_the_state_of_a_name() -> None:
+    subject = Subject.of(load("demo").adapter, drawn_exam(2, 2))
+    adapter, picture = subject.adapter, drawn(SEVERAL)
+    found = contextual_gaze(adapter, picture, subject.concepts)
+    assert found is not None
+    caption = adapter.tokenizer.encode(f" {picture.caption.answer}", add_special_tokens=False)
+    inputs = prepare(adapter, picture.caption.prompt, [picture.picture], answer_ids=caption)
+    resid = capture(adapter, inputs).resid
+    patches = np.flatnonzero(inputs.places.kind == PositionKind.PATCH)
+    for column, name in enumerate(found.names):
+        step = next(n for n, token in enumerate(caption) if token in subject.concepts.ids[name])
+        for layer, way in ((0, 0), (3, 7), (8, 2)):
+            expected = torch.cosine_similarity(
+                resid[layer, patches], resid[way, inputs.n_prompt + step], dim=-1
+            )
+            np.testing.assert_allclose(found.maps[layer, way, column], expected.numpy(), atol=1e-5)
+    assert found.layers == tuple(range(adapter.n_layers + 1))
+
+
+def test_a_model_without_patches_among_its_positions_has_no_contextual_gaze() -> None:
+    subject = Subject.of(load("demo-cross").adapter, drawn_exam(2, 2))
+    with pytest.raises(UnsupportedModelError, match="no patch has a state"):
+        contextual_gaze(subject.adapter, drawn(SEVERAL), subject.concepts)
+
+
+def test_ways_stand_as_layers(subject) -> None:
     rng = np.random.default_rng(0)
     weights = rng.random((3, 4, 2, 5)).astype(np.float32)
     own = Gaze(("cat", "dog"), weights, (1, 2, 5), np.zeros((5, 4)))
@@ -59,12 +88,12 @@ def test_heads_stand_as_layers(subject) -> None:
     np.testing.assert_array_equal(chosen[:, :, cat], [weights[0, 3, 0], weights[1, 0, 0], weights[2, 1, 0]])
 
 
-def test_the_best_head_of_each_layer_is_that_with_the_best_auroc() -> None:
+def test_the_best_way_of_each_layer_is_that_with_the_best_auroc() -> None:
     tallies = Tallies()
     tallies.real.add("auroc_others", np.array([0.2, 0.9, 0.5, 0.8, 0.1, 0.3]), 1)
-    assert best_heads(Watched(tallies, (0, 1, 2), 2)) == (1, 1, 1)
-    assert best_heads(Watched(tallies, (0, 1), 3)) == (1, 0)
-    assert best_heads(Watched(Tallies(), (), 0)) is None
+    assert best_ways(Watched(tallies, (0, 1, 2), 2)) == (1, 1, 1)
+    assert best_ways(Watched(tallies, (0, 1), 3)) == (1, 0)
+    assert best_ways(Watched(Tallies(), (), 0)) is None
 
 
 def test_rows_of_a_tally_are_picked_with_their_maps() -> None:
@@ -81,16 +110,16 @@ def test_pictures_without_a_caption_are_passed_over(subject) -> None:
     silent = [replace(drawn(seed), caption=None) for seed in (SEVERAL, SEVERAL + 1)]
     batch = Batch(0, tuple(lambda p=p: p for p in silent))
     told: list[int] = []
-    found = watch(subject, batch, None, lambda: told.append(1), nulls=True)
+    found = watch(subject, attention_gaze, batch, None, lambda: told.append(1), nulls=True)
     assert len(told) == 2
     assert found.tallies.real.values(None) == {}
-    assert best_heads(found) is None
+    assert best_ways(found) is None
 
 
 def test_nulls_of_attention_are_measured_beside_it(subject) -> None:
     batch = Batch(3, tuple(lambda s=s: drawn(s) for s in range(SEVERAL, SEVERAL + 4)))
     n_blocks = len(subject.adapter.cross_blocks) or subject.adapter.n_layers
-    found = watch(subject, batch, (0,) * n_blocks, lambda: None, nulls=True)
+    found = watch(subject, attention_gaze, batch, (0,) * n_blocks, lambda: None, nulls=True)
     assert set(found.tallies.nulls) == {"random", "blank", "shuffled"}
     for tally in (found.tallies.real, *found.tallies.nulls.values()):
         assert tally.values(None)["auroc_all"].shape == (n_blocks,)
