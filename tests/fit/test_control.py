@@ -54,6 +54,11 @@ def test_an_answer_in_the_state_survives(adapter, tmp_path):
     assert control.surviving_top1.value > 0.9
     # the rest of this gain is that nonsense is said with less certainty, which the control learns too
     assert 0.3 < control.surviving_logprob.value < 0.7
+    by_layer = control.surviving_by_layer
+    for layer in range(adapter.n_layers):
+        raw, tuned, shuffled = (control.top1[lens][layer] for lens in ("raw", "tuned", "control"))
+        assert by_layer["top1"][layer] == pytest.approx(1 - max(0, shuffled - raw) / (tuned - raw))
+        assert 0.2 < by_layer["logprob"][layer] < 0.8
     assert report.kinds["answer"].headline["first half"]["tuned"].value < 0.3
     assert "survives" in control.sentence and "40 held-out pictures (160 answer positions" in control.sentence
 

@@ -6,7 +6,7 @@ picture's answer position. What that lens knows of the answers it cannot have fr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,13 +25,15 @@ class Control:
 
     ``top1`` (share of positions) and ``logprob`` (mean log-probability of the answer's token, nats) are by
     lens (``raw``, ``tuned``, ``control``) and layer. The shares say how much of the tuned lens's gain over
-    the raw one survives after the control's gain is taken off (`surviving`), over all layers together.
+    the raw one survives after the control's gain is taken off (`surviving`), over all layers together and,
+    as ``surviving_by_layer`` of ``top1`` and ``logprob``, layer by layer (None where there is no gain).
     """
 
     pictures: int
     positions: int
     top1: dict[str, list[float]]
     logprob: dict[str, list[float]]
+    surviving_by_layer: dict[str, list[float | None]]
     surviving_top1: Estimate
     surviving_logprob: Estimate
 
@@ -79,11 +81,19 @@ def judge(tuned: KindSums, control: KindSums, seed: int) -> Control:
     """Compare lenses ``raw`` and ``tuned`` with ``control``, measured on the same answer positions."""
     sums = {"raw": tuned.lenses["raw"], "tuned": tuned.lenses["tuned"], "control": control.lenses["control"]}
     count = tuned.count
+    top1 = {lens: own.top1.sum(0) / count.sum() for lens, own in sums.items()}
+    logprob = {lens: -own.cross_entropy.sum(0) / count.sum() for lens, own in sums.items()}
     return Control(
         pictures=int((count > 0).sum()),
         positions=int(count.sum()),
-        top1={lens: (own.top1.sum(0) / count.sum()).tolist() for lens, own in sums.items()},
-        logprob={lens: (-own.cross_entropy.sum(0) / count.sum()).tolist() for lens, own in sums.items()},
+        top1={lens: means.tolist() for lens, means in top1.items()},
+        logprob={lens: means.tolist() for lens, means in logprob.items()},
+        surviving_by_layer={"top1": _by_layer(top1), "logprob": _by_layer(logprob)},
         surviving_top1=bootstrap(count, [sums[lens].top1 for lens in LENSES], surviving, seed),
         surviving_logprob=bootstrap(count, [-sums[lens].cross_entropy for lens in LENSES], surviving, seed),
     )
+
+
+def _by_layer(means: Mapping[str, Array]) -> list[float | None]:
+    shares = surviving([means[lens][:, None] for lens in LENSES])
+    return [None if np.isnan(share) else float(share) for share in shares]

@@ -101,12 +101,18 @@ def _control(control: Control) -> str:
         (
             str(layer),
             *(f"{control.top1[lens][layer]:.3f}" for lens in LENSES),
+            _percent(control.surviving_by_layer["top1"][layer]),
             *(f"{control.logprob[lens][layer]:.2f}" for lens in LENSES),
+            _percent(control.surviving_by_layer["logprob"][layer]),
         )
         for layer in range(len(control.top1["raw"]))
     ]
-    columns = [f"{what}, {lens}" for what in ("top-1", "log-prob") for lens in LENSES]
+    columns = [f"{what}, {part}" for what in ("top-1", "log-prob") for part in (*LENSES, "survives")]
     return f"{words}\n\n{_table(('layer', *columns), rows)}"
+
+
+def _percent(share: float | None) -> str:
+    return "no gain" if share is None else f"{share:.0%}"
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
