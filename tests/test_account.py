@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from attention_known import make_pointed, make_uniform
-from patchlens import LogitLens
+from patchlens import CrossLens, LogitLens
 from patchlens.attention import CLASSES, SinkRule, account, contributions, find_queries, with_account
 from patchlens.attention.report import to_json
 from patchlens.errors import NumericsError, SelectionError
@@ -209,6 +209,14 @@ def test_a_word_is_found_where_it_stands(family):
             find_queries(adapter, inputs, (), wrong)
 
 
+def test_a_word_is_not_a_part_of_another():
+    adapter = tiny_llava()
+    inputs = adapter.encode("cats and a cat and concat", [NOISE])
+    queries = find_queries(adapter, inputs, (), "cat")
+    assert [piece.strip("▁") for piece in queries.pieces] == ["cat"]
+    assert queries.positions[0] == len(inputs) - len(adapter.tokenizer(" and concat").input_ids)
+
+
 def test_a_word_is_looked_for_in_what_was_typed_not_in_the_template():
     adapter = tiny_llava(chat=True)
     inputs = adapter.encode("is the user a cat?", [NOISE])
@@ -387,6 +395,17 @@ def test_an_account_becomes_channels_of_a_reading(make, query):
     few = Model(trace.adapter).trace(NOISE, "a cat beside the cat?", layers=[0], max_new_tokens=1).read()
     with pytest.raises(SelectionError, match="none of the layers"):
         with_account(few, own)
+
+
+def test_patches_laid_out_by_the_cross_lens_carry_the_maps():
+    trace = Model(tiny_mllama()).trace(NOISE, "what is it?", max_new_tokens=1)
+    own = trace.attend()
+    reading = with_account(trace.read(CrossLens()), own)
+    check(reading)
+    channel = next(c for c in reading.channels if c.name == "attention_answer_mean")
+    assert channel.axes == ("layer", "pos")
+    for row, layer in enumerate(reading.layers.tolist()):
+        np.testing.assert_array_equal(reading.on_grid(channel.values[row]), own.patch_map(layer))
 
 
 def test_the_report_has_every_share_and_no_nan():

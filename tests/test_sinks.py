@@ -51,7 +51,11 @@ def test_planted_massive_dimensions_are_found_where_they_are_named(seed):
     assert f1(by_name.find(resid, is_patch), planted) >= 0.95
     assert not SinkRule(None, (7,)).find(resid, is_patch).any()
     assert not SinkRule().find(resid, is_patch)[planted].all()
-    assert f1(SinkRule(10.0, (1415,)).find(resid, is_patch), planted) >= 0.95
+    both = SinkRule(10.0, (1415,)).find(resid, is_patch)
+    assert f1(both, planted) >= 0.95
+    resid[1, 80] *= 200
+    longer = SinkRule(10.0, (1415,)).find(resid, is_patch)
+    assert longer[1, 80] and not by_name.find(resid, is_patch)[1, 80] and not both[1, 80]
 
 
 def test_sinks_planted_in_a_model_are_found_and_take_precedence():

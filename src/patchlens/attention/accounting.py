@@ -12,7 +12,7 @@ from torch import Tensor
 
 from patchlens.attention.account import Account, BlockAccount, relative_to, sinks_among
 from patchlens.attention.contributions import each_block
-from patchlens.attention.queries import ANSWER, find_queries
+from patchlens.attention.queries import ANSWER, Queries, find_queries
 from patchlens.attention.shares import class_numbers, entropy, mean_position, shares, unit_rows
 from patchlens.attention.sinks import SinkRule
 from patchlens.attention.terms import BlockTerms
@@ -60,14 +60,9 @@ def account(
         NumericsError: weights or states are not finite, or weights do not sum to 1.
     """
     queries = find_queries(adapter, inputs, answer.ids, query)
-    if generic is not None and (queries.name != ANSWER or not inputs.grids):
-        raise SelectionError(
-            "attention relative to a generic prompt is that of the position where the answer starts to the "
-            "patches of a picture: " + ("choose the query answer" if inputs.grids else "give a picture")
-        )
-    wanted = [layer - 1 for layer in check_layers(layers, adapter.n_layers) if layer > 0]
-    if not wanted:
-        raise SelectionError(f"no block puts out layer 0: choose of layers 1 to {adapter.n_layers}")
+    if generic is not None:
+        _check_comparable(queries, inputs)
+    wanted = _blocks(layers, adapter.n_layers)
     named = _check_heads(heads, adapter.heads(wanted[0]).n_heads)
     ledger = _Ledger(inputs, queries.positions, named, rule or SinkRule())
     each_block(adapter, inputs, queries.positions, wanted, ledger.enter, on_vision=ledger.keep_vision)
@@ -155,6 +150,21 @@ class _Ledger:
         own = values.float().cpu()
         blind = ~terms.seeing.cpu()
         return own if not blind.any() else own.index_fill(1, blind.nonzero()[:, 0], torch.nan)
+
+
+def _blocks(layers: Iterable[int] | None, n_layers: int) -> list[int]:
+    wanted = [layer - 1 for layer in check_layers(layers, n_layers) if layer > 0]
+    if not wanted:
+        raise SelectionError(f"no block puts out layer 0: choose of layers 1 to {n_layers}")
+    return wanted
+
+
+def _check_comparable(queries: Queries, inputs: Inputs) -> None:
+    if queries.name != ANSWER or not inputs.grids:
+        raise SelectionError(
+            "attention relative to a generic prompt is that of the position where the answer starts to the "
+            "patches of a picture: " + ("choose the query answer" if inputs.grids else "give a picture")
+        )
 
 
 def _check_heads(heads: Iterable[int] | None, n_heads: int) -> tuple[int, ...] | None:
