@@ -14,7 +14,12 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 @pytest.mark.parametrize(
     "page",
-    [ROOT / "README.md", ROOT / "docs" / "reading.md", ROOT / "docs" / "page.md"],
+    [
+        ROOT / "README.md",
+        ROOT / "docs" / "reading.md",
+        ROOT / "docs" / "page.md",
+        ROOT / "docs" / "attention.md",
+    ],
     ids=lambda p: p.name,
 )
 def test_the_python_shown_runs(page, tmp_path, monkeypatch):

@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from patchlens.attention import with_answer_channels
+from patchlens.attention import Account, SinkRule, account, with_answer_channels
 from patchlens.axes import FitKind, PositionKind, fit_kind
 from patchlens.capture import Captured, capture
-from patchlens.demo import bundled_models
+from patchlens.demo import GENERIC_PROMPT, bundled_models
 from patchlens.demo.domain import SceneDomain
 from patchlens.errors import SelectionError
 from patchlens.grid import Places
@@ -41,6 +41,8 @@ from patchlens.validate import check
 
 Progress = Callable[[str, int, int], None]
 POSITION_GROUPS = ("all", "answer", "text", "patches")
+GENERAL_PROMPT = "Write a general description of the image."
+"""The generic prompt of relative attention, as Zhang et al. 2025 put it; bundled models know another."""
 
 
 def load(
@@ -131,12 +133,14 @@ class Model:
             *inputs.notes,
             *_unlike_scenes(self.adapter, inputs, captured),
         )
-        return Trace(self.adapter, inputs, captured, tuple(pictures), Answer(text, tuple(answer)), notes)
+        return Trace(
+            self.adapter, inputs, captured, tuple(pictures), Answer(text, tuple(answer)), notes, chat
+        )
 
 
 @dataclass(frozen=True)
 class Trace:
-    """Captured states of one forward pass; `read` looks at them through a lens."""
+    """Captured states of one forward pass; `read` looks at them through a lens, `attend` at the attention."""
 
     adapter: Adapter = field(repr=False)
     inputs: Inputs = field(repr=False)
@@ -144,6 +148,7 @@ class Trace:
     pictures: tuple[OpenedPicture, ...] = field(repr=False)
     answer: Answer
     notes: tuple[str, ...] = ()
+    chat: bool | None = None
 
     @property
     def resid(self) -> Float[Tensor, "layer pos d_model"]:
@@ -180,6 +185,47 @@ class Trace:
             laid_out = replace(self, inputs=inputs, captured=captured, notes=notes)
             return self._with_channels(laid_out.read(lens.reader(), **asked), channels)
         return self._with_channels(self._read(lens or LogitLens(), **asked), channels)
+
+    def attend(
+        self,
+        query: str = "answer",
+        *,
+        layers: Iterable[int] | None = None,
+        heads: Iterable[int] | None = None,
+        rule: SinkRule | None = None,
+        relative: bool | str = False,
+    ) -> Account:
+        """Account for where attention goes, in one more forward pass (`patchlens.attention.account`).
+
+        Args:
+            query: whose: "answer" (where it starts), "steps" (of all its tokens; trace with ``steps=True``),
+                "last" (the last position), or a word of the prompt.
+            layers: outputs of blocks; None for all.
+            heads: to average maps over, and to keep apart too; None for all, averaged.
+            rule: what counts as a sink; None for `SinkRule()`.
+            relative: compare with a generic prompt about the same picture, in a further pass: True for
+                `GENERAL_PROMPT` (or what a bundled model was taught), or a prompt of your own.
+
+        Raises:
+            SelectionError: a layer, head or word does not exist, or there is nothing to compare.
+            NumericsError: weights or states are not finite, or weights do not sum to 1.
+            UnsupportedModelError, IdentityCheckError: this model's attention cannot be taken apart.
+        """
+        generic = None
+        if relative:
+            known = GENERIC_PROMPT if self.adapter.name in bundled_models() else GENERAL_PROMPT
+            asked = relative if isinstance(relative, str) else known
+            generic = prepare(self.adapter, asked, self.pictures, chat=self.chat)
+        return account(
+            self.adapter,
+            self.inputs,
+            self.answer,
+            query,
+            layers=layers,
+            heads=heads,
+            rule=rule,
+            generic=generic,
+        )
 
     def _with_channels(self, reading: Reading, names: Sequence[str]) -> Reading:
         said = self.answer.ids or (int(self.captured.logits.argmax()),)

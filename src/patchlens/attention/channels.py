@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from patchlens.attention.contributions import Contributions, contributions
-from patchlens.axes import LAYER, POSITION, VISION
+from patchlens.attention.layout import placed, source_axis
+from patchlens.axes import LAYER
 from patchlens.errors import SelectionError
 from patchlens.inputs import Inputs
 from patchlens.models.adapter import Adapter
@@ -59,13 +60,12 @@ def with_answer_channels(
             + ", ".join(str(block + 1) for block in able)
         )
     taken = contributions(adapter, inputs, queries=[inputs.n_prompt - 1], blocks=blocks)
-    axis, sources = _sources(reading, inputs)
+    axis, sources = source_axis(reading, None if inputs.vision_places is None else len(inputs.vision_places))
     made: list[Channel] = []
     if "contribution" in names:
         made.append(_contribution(reading, taken, axis, sources, token, adapter))
     if "attention" in names:
-        weights = [block.alpha[:, 0] for block in taken.blocks]
-        values = _placed(reading, taken, weights, sources)
+        values = _placed(reading, taken, [block.alpha[:, 0] for block in taken.blocks], sources)
         description = "attention weights where the answer starts"
         made.append(
             Channel("attention_answer", (LAYER, "head", axis), values, "share of attention", description)
@@ -93,25 +93,12 @@ def _contribution(
     )
 
 
-def _sources(reading: Reading, inputs: Inputs) -> tuple[str, NDArray[np.integer[Any]]]:
-    """The axis of a reading along which sources lie, and which of them stands at each place, -1 for none."""
-    if inputs.vision_places is None:
-        return POSITION, reading.positions.index
-    n_states = len(inputs.vision_places)
-    if reading.vision is not None:
-        return VISION, np.arange(n_states)
-    index = reading.positions.index  # the states were laid before the text
-    return POSITION, np.where(index < n_states, index, -1)
-
-
 def _placed(
     reading: Reading, taken: Contributions, values: Sequence[Tensor], sources: NDArray[np.integer[Any]]
 ) -> NDArray[np.float32]:
-    """Lay ``[.., source]`` of each block out as ``[layer, .., place]``."""
-    shape = (len(reading.layers), *values[0].shape[:-1], len(sources))
-    out = np.full(shape, np.nan, np.float32)
-    held = sources >= 0
-    for block, own in zip(taken.blocks, values, strict=True):
-        if bool(block.seeing[0]):
-            out[reading.layer_row(block.layer)][..., held] = own.float().cpu().numpy()[..., sources[held]]
-    return out
+    """Lay ``[.., source]`` of each block out, NaN where the query is not meant to see the sources."""
+    by_layer = {
+        block.layer: own if bool(block.seeing[0]) else own.new_full(own.shape, np.nan)
+        for block, own in zip(taken.blocks, values, strict=True)
+    }
+    return placed(reading, by_layer, sources)

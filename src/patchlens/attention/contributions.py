@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from patchlens.attention.direction import linearised
@@ -15,8 +15,12 @@ from patchlens.axes import POSITION, VISION
 from patchlens.capture import check_positions
 from patchlens.errors import SelectionError, TargetError
 from patchlens.inputs import Inputs
-from patchlens.models.adapter import Adapter, Attended
+from patchlens.models.adapter import Adapter, Attended, OnState
 from patchlens.unembed import Unembed
+
+
+def _ignored(_block: int, _state: Tensor) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -103,13 +107,69 @@ def contributions(
         UnsupportedModelError: a block's attention is not built as patchlens knows it.
         IdentityCheckError: the terms do not sum to what the block adds.
     """
-    wanted = check_blocks(blocks, adapter.n_layers)
-    shelf = _Shelf(adapter, inputs, check_positions(queries, len(inputs)))
-    with adapter.undisturbed(), torch.no_grad():
-        with adapter.watched(shelf.keep_final), adapter.attending(wanted, shelf.keep):
-            adapter.model(**inputs.tensors, use_cache=False, logits_to_keep=1)
-        assert shelf.final is not None
-        return Contributions(shelf.queries, tuple(shelf.blocks), shelf.final, adapter.unembed)
+    kept: list[BlockTerms] = []
+    final: list[Tensor] = []
+    at = check_positions(queries, len(inputs))
+
+    def keep_final(block: int, state: Tensor) -> None:
+        if block == adapter.n_layers - 1:
+            final.append(state[0, torch.tensor(at, device=state.device)])
+
+    each_block(
+        adapter,
+        inputs,
+        at,
+        check_blocks(blocks, adapter.n_layers),
+        lambda _, terms: kept.append(terms),
+        on_state=keep_final,
+    )
+    return Contributions(at, tuple(kept), final[0], adapter.unembed)
+
+
+def each_block(
+    adapter: Adapter,
+    inputs: Inputs,
+    queries: Sequence[int],
+    blocks: Sequence[int],
+    on_terms: Callable[[Attended, BlockTerms], None],
+    *,
+    on_state: OnState = _ignored,
+    on_vision: OnState | None = None,
+) -> None:
+    """Run the model once, its decoder attending eagerly, and hand over each block's terms as it runs.
+
+    Nothing is kept here: what ``on_terms`` lets go is gone before the next block runs. The terms are held
+    against what the block really added to the residual stream first.
+
+    Args:
+        adapter: the model.
+        inputs: what `patchlens.inputs.prepare` made.
+        queries: positions of the sequence, checked.
+        blocks: 0-based, checked. Cross-attention blocks do not run where no picture was given.
+        on_terms: gets what a block's attention did, and its terms at the queries.
+        on_state: gets every block's number and output, as in `Adapter.watched`.
+        on_vision: gets the states that cross-attention blocks attend to, likewise.
+
+    Raises:
+        UnsupportedModelError: a block's attention is not built as patchlens knows it.
+        IdentityCheckError: the terms do not sum to what the block adds.
+    """
+    at = torch.tensor(queries)
+    sees = torch.from_numpy(adapter.sees(inputs))[at]
+
+    def on_attention(attended: Attended) -> None:
+        own = at.to(attended.weights.device)
+        terms = _terms(attended, own, sees)
+        adapter.check_write(attended, terms.write(), own)
+        on_terms(attended, terms)
+
+    with (
+        adapter.undisturbed(),
+        torch.no_grad(),
+        adapter.watched(on_state, on_vision=on_vision),
+        adapter.attending(blocks, on_attention),
+    ):
+        adapter.model(**inputs.tensors, use_cache=False, logits_to_keep=1)
 
 
 def check_blocks(blocks: Iterable[int] | None, n_blocks: int) -> tuple[int, ...]:
@@ -125,36 +185,18 @@ def check_blocks(blocks: Iterable[int] | None, n_blocks: int) -> tuple[int, ...]
     return wanted
 
 
-class _Shelf:
-    """What the hooks of one pass keep."""
-
-    def __init__(self, adapter: Adapter, inputs: Inputs, queries: tuple[int, ...]) -> None:
-        self.queries = queries
-        self.blocks: list[BlockTerms] = []
-        self.final: Tensor | None = None
-        self._adapter = adapter
-        self._at = torch.tensor(queries)
-        self._sees = torch.from_numpy(adapter.sees(inputs))[self._at]
-
-    def keep_final(self, block: int, state: Tensor) -> None:
-        if block == self._adapter.n_layers - 1:
-            self.final = state[0, self._at.to(state.device)]
-
-    def keep(self, attended: Attended) -> None:
-        heads = attended.heads
-        at = self._at.to(attended.weights.device)
-        exact = torch.float64 if attended.projected.dtype == torch.float64 else torch.float32
-        raw = BlockTerms(
-            block=heads.block,
-            over=heads.over,
-            alpha=attended.weights[:, at],
-            values=heads.values(attended.projected).to(exact),
-            matrix=heads.matrix.detach(),
-            gain=attended.before.new_ones(1, attended.before.shape[-1], dtype=exact),
-            bias=heads.bias.to(exact)[None],
-            seeing=self._sees if heads.over == VISION else torch.ones_like(self._sees),
-        )
-        gain = heads.gain(raw.write())
-        terms = replace(raw, gain=gain, bias=raw.bias * gain)
-        self._adapter.check_write(attended, terms.write(), at)
-        self.blocks.append(terms)
+def _terms(attended: Attended, at: Int[Tensor, " query"], sees: Bool[Tensor, " query"]) -> BlockTerms:
+    heads = attended.heads
+    exact = torch.float64 if attended.projected.dtype == torch.float64 else torch.float32
+    raw = BlockTerms(
+        block=heads.block,
+        over=heads.over,
+        alpha=attended.weights[:, at],
+        values=heads.values(attended.projected).to(exact),
+        matrix=heads.matrix.detach(),
+        gain=attended.before.new_ones(1, attended.before.shape[-1], dtype=exact),
+        bias=heads.bias.to(exact)[None],
+        seeing=sees if heads.over == VISION else torch.ones_like(sees),
+    )
+    gain = heads.gain(raw.write())
+    return replace(raw, gain=gain, bias=raw.bias * gain)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 _HERE = Path(__file__).parent
+GENERIC_PROMPT = "Describe the picture."
+"""A prompt about any picture that the bundled models were taught."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from patchlens.fit.control import LENSES, Control
 from patchlens.fit.report import FitReport, KindReport
-from patchlens.fit.states import EARLY, LONG, SINK
+from patchlens.fit.states import EARLY, LONG, SINKS
 
 _HOW = f"""\
 KL is KL(p_final ‖ p_lens) in nats. Bias is KL(mean of p_final ‖ mean of p_lens) in bits, the means over all
@@ -16,8 +16,8 @@ lens knows its own pictures better than others. The last layer has no lens; it i
 of no more items than are held out. Brackets are 95% intervals, pictures resampled whole.
 
 Left out of fit and figures: the first position of each sequence; the first {EARLY} of texts without picture
-of more than {LONG} positions; sinks, whose state at any layer is over {SINK:g} times as long as the median of
-that layer (patches held against patches, other positions against each other)."""
+of more than {LONG} positions; sinks, whose state at any layer is over {SINKS.factor:g} times as long as the
+median of that layer (patches held against patches, other positions against each other)."""
 
 
 def to_markdown(report: FitReport) -> str:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from patchlens.attention import SinkRule
 from patchlens.axes import FIT_KINDS, FitKind
 from patchlens.errors import OutputError
 from patchlens.files import write_atomically
@@ -19,8 +20,8 @@ from patchlens.fit.survey import naming
 from patchlens.lens.states import StateBatch
 from patchlens.run import Model
 
-SINK = 10.0
-"""A state longer than this many times the median of its layer is a sink."""
+SINKS = SinkRule()
+"""What is a sink, and so unfit for fitting."""
 EARLY = 16
 """Positions left out at the start of long texts without pictures."""
 LONG = 2 * EARLY
@@ -42,9 +43,7 @@ def exclusions(
     """Positions unfit for fitting, by the first three of `EXCLUSIONS`.
 
     They are the first of the sequence; the first `EARLY` of a text without picture of more than `LONG`
-    positions; and sinks, whose state at any layer is longer than `SINK` times the median of that layer.
-    Patches are held against patches and other positions against each other, since the two enter the model
-    with lengths of their own.
+    positions; and those that are sinks at any layer, by `SINKS`.
 
     Args:
         resid: states of a whole sequence.
@@ -53,14 +52,8 @@ def exclusions(
     """
     order = torch.arange(len(kinds))
     early = order < (EARLY if not has_picture and len(kinds) > LONG else 1)
-    norms = torch.linalg.vector_norm(resid, dim=-1, dtype=torch.float32).cpu()
-    sink = torch.zeros(len(kinds), dtype=torch.bool)
     is_patch = torch.tensor([kind == "patch" for kind in kinds])
-    for own in (is_patch, ~is_patch):
-        if own.any():
-            among = norms[:, own]
-            sink[own] = (among > SINK * among.median(dim=1, keepdim=True).values).any(0)
-    return order < 1, early, sink
+    return order < 1, early, SINKS.find(resid, is_patch).any(0)
 
 
 def kept_positions(

@@ -1,0 +1,36 @@
+"""The table of an account fits the terminal it is printed in, and shows text as text."""
+
+import io
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from patchlens.attention.table import print_account
+from patchlens.run import Model
+from tiny import tiny_llava, tiny_mllama
+
+NOISE = Image.effect_noise((80, 52), 90).convert("RGB")
+
+
+def printed(account, width):
+    file = io.StringIO()
+    print_account(account, Console(file=file, force_terminal=True, color_system=None, width=width))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("make", [tiny_llava, tiny_mllama])
+@pytest.mark.parametrize("width", [80, 90, 120])
+def test_nothing_is_cut_in_a_terminal_of_usual_width(make, width):
+    trace = Model(make()).trace(NOISE, "what is it?", max_new_tokens=3, steps=True)
+    for query in ("answer", "steps"):
+        text = printed(trace.attend(query), width)
+        assert "…" not in text
+        assert ("top heads" in text) == (width > 80 or make is tiny_llava)
+
+
+def test_markup_and_directions_in_a_prompt_are_text():
+    trace = Model(tiny_llava()).trace(NOISE, "[red]cat[/red] \u202ea dog", max_new_tokens=0)
+    text = printed(trace.attend("cat"), 100)
+    assert "[red]cat[/red] ‹RLO›a dog" in text and "\u202e" not in text
+    assert "(none was asked for)" in text
