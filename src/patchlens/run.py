@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from patchlens.attention import CHANNELS as ATTENTION_CHANNELS
 from patchlens.attention import Account, SinkRule, account, with_answer_channels
 from patchlens.axes import FitKind, PositionKind, fit_kind
 from patchlens.capture import Captured, capture
@@ -30,6 +31,7 @@ from patchlens.lens import (
     VisionLens,
     read_statistics,
 )
+from patchlens.lens.contextual import with_contextual_channel
 from patchlens.models import load_adapter
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
@@ -40,6 +42,9 @@ from patchlens.tokens import find_target, piece_table
 from patchlens.validate import check
 
 Progress = Callable[[str, int, int], None]
+CONTEXTUAL = "contextual"
+CHANNELS = (*ATTENTION_CHANNELS, CONTEXTUAL)
+"""What `Trace.read` can add to a reading."""
 POSITION_GROUPS = ("all", "answer", "text", "patches")
 GENERAL_PROMPT = "Write a general description of the image."
 """The generic prompt of relative attention, as Zhang et al. 2025 put it; bundled models know another."""
@@ -170,7 +175,8 @@ class Trace:
             lens: a `LogitLens` if left out.
             top_k: how many tokens to keep per cell.
             targets: words or token ids to follow exactly, also where they are not in the top-k.
-            channels: "contribution" and "attention": what the position before the answer takes from where.
+            channels: some of `CHANNELS`: "contribution" and "attention", what the position before the answer
+                takes from where; "contextual", how like the answer's own state each state is.
             progress: called with what is being done, how much is done, and of how much.
 
         Raises:
@@ -228,8 +234,17 @@ class Trace:
         )
 
     def _with_channels(self, reading: Reading, names: Sequence[str]) -> Reading:
+        unknown = [name for name in names if name not in CHANNELS]
+        if unknown:
+            raise SelectionError(f"there is no channel {unknown[0]!r}: choose of {', '.join(CHANNELS)}")
         said = self.answer.ids or (int(self.captured.logits.argmax()),)
-        reading = with_answer_channels(reading, self.adapter, self.inputs, names, said[0])
+        of_attention = [name for name in names if name != CONTEXTUAL]
+        reading = with_answer_channels(reading, self.adapter, self.inputs, of_attention, said[0])
+        if CONTEXTUAL in names:
+            told = prepare(
+                self.adapter, self.inputs.prompt, self.pictures, answer_ids=self.answer.ids, chat=self.chat
+            )
+            reading = with_contextual_channel(reading, self.adapter, told)
         check(reading)
         return reading
 

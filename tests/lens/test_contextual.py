@@ -8,7 +8,9 @@ import torch
 from lens_oracle import make_states
 
 from patchlens.bench.scenes import make_scene
+from patchlens.capture import capture
 from patchlens.errors import NumericsError, SelectionError
+from patchlens.inputs import prepare
 from patchlens.lens.contextual import contextual_answer, contextual_map, contextual_maps, grounding_score
 from patchlens.run import load
 from patchlens.store import open_reading
@@ -87,3 +89,29 @@ def test_a_layer_that_was_not_kept_and_a_state_that_is_not_finite_are_refused():
     resid[1, 3] = torch.nan
     with pytest.raises(NumericsError, match="a state is not finite"):
         contextual_maps(resid, [0], [3])
+
+
+def test_a_reading_tells_how_like_its_answer_each_state_is():
+    model = load("demo")
+    trace = model.trace(make_scene(3).image, "Describe the picture.", layers=[0, 2, 8], positions="patches")
+    (channel,) = trace.read(top_k=2, channels=["contextual"]).channels
+    told = model.trace(make_scene(3).image, "Describe the picture.", layers=[0, 2, 8], steps=True)
+    # with steps the answer's last token has no position, since it predicts nothing
+    inputs = prepare(model.adapter, "Describe the picture.", told.pictures, answer_ids=told.answer.ids)
+    resid = capture(model.adapter, inputs, layers=[0, 2, 8]).resid
+    answer = resid[:, inputs.n_prompt :].mean(1)
+    patches = resid[:, list(trace.captured.positions)]
+    expected = torch.cosine_similarity(patches, answer[:, None], dim=-1)
+    np.testing.assert_allclose(channel.values, expected.numpy(), atol=1e-5)
+    assert channel.axes == ("layer", "pos") and "the same layer" in channel.description
+
+
+def test_likeness_to_an_answer_needs_an_answer_and_patches():
+    silent = load("demo").trace(make_scene(3).image, "What is this?", max_new_tokens=0)
+    with pytest.raises(SelectionError, match="there is no answer for patches to be like"):
+        silent.read(channels=["contextual"])
+    crossing = load("demo-cross").trace(make_scene(3).image, "What is this?")
+    with pytest.raises(SelectionError, match="demo-cross shows no patch among its positions"):
+        crossing.read(channels=["contextual"])
+    with pytest.raises(SelectionError, match=r"no channel 'nonsense': choose of .*contextual"):
+        crossing.read(channels=["nonsense"])

@@ -46,7 +46,8 @@ def read(
         list[str] | None,
         typer.Option(
             "--channel",
-            help="What the answer takes from where, for the page: contribution or attention (repeatable).",
+            help="More maps for the page (repeatable): contribution or attention, what the answer takes from "
+            "where; contextual, how like it each state is.",
         ),
     ] = None,
     layers: Annotated[str | None, typer.Option("--layers", help="Such as 0,4-8,-1. All if left out.")] = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,9 +12,13 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patchlens.axes import LAYER, POSITION
+from patchlens.axes import LAYER, POSITION, PositionKind
+from patchlens.capture import capture
 from patchlens.errors import SelectionError
+from patchlens.inputs import Inputs
 from patchlens.lens.nearest import unit
+from patchlens.models.adapter import Adapter
+from patchlens.reading import Reading
 from patchlens.records import Channel
 
 Rows: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
@@ -80,15 +85,18 @@ def grounding_score(contextual: Float[Tensor, " patch"]) -> float:
 
 
 def contextual_answer(
-    resid: Float[Tensor, "layer pos d_model"], layers: Sequence[int], answer_rows: Rows, l1: int
+    resid: Float[Tensor, "layer pos d_model"],
+    layers: Sequence[int],
+    answer_rows: Rows,
+    l1: int | None = None,
 ) -> Channel:
-    """Compare every state with the answer's mean state at layer ``l1``: a channel for a reading.
+    """Compare every state with the answer's mean state: a channel for a reading.
 
     Args:
         resid: residual states before the final norm, which is not applied, at ``layers``.
         layers: number of each layer in ``resid``.
         answer_rows: rows of the second axis whose mean stands for the answer.
-        l1: number of the layer at which the answer is taken.
+        l1: number of the layer at which the answer is taken; None takes it at each state's own layer.
 
     Returns:
         Channel ``contextual_answer`` ``[layer, pos]`` of cosine similarities; always finite: where a state or
@@ -98,17 +106,47 @@ def contextual_answer(
         SelectionError: the layer or a row is not there, or no row is named.
         NumericsError: a state is not finite.
     """
-    if l1 not in layers:
+    if l1 is not None and l1 not in layers:
         raise SelectionError(f"layer {l1} was not kept: choose one of {', '.join(map(str, layers))}")
-    source = resid[list(layers).index(l1)]
-    answer = unit(source[_rows(answer_rows, resid, "answer")].float().mean(0))
+    answers = unit(resid[:, _rows(answer_rows, resid, "answer")].float().mean(1))
+    at = range(len(layers)) if l1 is None else [list(layers).index(l1)] * len(layers)
+    where = "the same layer" if l1 is None else f"layer {l1}"
     return Channel(
         "contextual_answer",
         (LAYER, POSITION),
-        torch.stack([unit(layer) @ answer for layer in resid]).cpu().numpy(),
+        torch.stack([unit(layer) @ answers[n] for layer, n in zip(resid, at, strict=True)]).cpu().numpy(),
         "cosine",
-        f"Similarity to the answer's mean state at layer {l1}, -1 to 1.",
+        f"similarity to the answer's mean state at {where}, -1 to 1",
     )
+
+
+def with_contextual_channel(reading: Reading, adapter: Adapter, told: Inputs) -> Reading:
+    """Add `contextual_answer`, taken at each state's own layer, in one more forward pass.
+
+    The answer stands for itself: the mean is over the positions of its own tokens, as in the paper, where a
+    reading holds those that predict them.
+
+    Args:
+        reading: of the prompt, through any lens.
+        adapter: the model that was read.
+        told: what was read, with the whole answer behind the prompt.
+
+    Raises:
+        SelectionError: there is no answer, or pictures have no positions among the text's.
+    """
+    if not (told.places.kind == PositionKind.PATCH).any():
+        raise SelectionError(
+            f"{adapter.name} shows no patch among its positions here, so none can be like the answer"
+        )
+    if told.n_prompt == len(told):
+        raise SelectionError(
+            "there is no answer for patches to be like: let the model say at least one token"
+        )
+    layers = tuple(reading.layers.tolist())
+    resid = capture(adapter, told, layers=layers).resid
+    whole = contextual_answer(resid, layers, range(told.n_prompt, len(told)))
+    own = replace(whole, values=whole.values[:, reading.positions.index])
+    return replace(reading, channels=(*reading.channels, own))
 
 
 def _rows(rows: Rows, resid: Float[Tensor, "layer pos d_model"], what: str) -> Int[Tensor, " n"]:
