@@ -16,7 +16,7 @@ TIERS = [
     {"models", "inputs", "unembed", "tokens", "demo"},
     {"capture", "lens", "attention", "causal"},
     {"run", "registry"},
-    {"studies", "bench", "tour", "fit"},
+    {"studies", "bench", "tour", "fit", "experiments"},
     {"cli", "__main__"},
 ]
 RANK = {name: rank for rank, tier in enumerate(TIERS) for name in tier}

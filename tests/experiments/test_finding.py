@@ -1,0 +1,46 @@
+"""Figures beside their controls: paired, with intervals, and nothing made up where there is nothing."""
+
+import json
+
+import numpy as np
+
+from patchlens.experiments.finding import Finding, Row, compared, mean
+from patchlens.experiments.table import print_finding
+
+
+def test_the_interval_covers_the_mean_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(200):
+        found = mean(rng.normal(1.0, 2.0, 60).tolist())
+        inside += found.low <= 1.0 <= found.high
+    assert 180 <= inside <= 199
+
+
+def test_a_difference_is_taken_case_by_case():
+    rng = np.random.default_rng(1)
+    pictures = rng.normal(0, 10, 50)
+    row = compared("effect", "nats", (pictures + 0.5).tolist(), pictures.tolist())
+    assert row.stands_out and abs(row.difference.value - 0.5) < 1e-9
+    assert row.value.low < row.control.value  # the figures themselves vary far more
+    assert not compared("effect", "nats", pictures.tolist(), rng.permutation(pictures).tolist()).stands_out
+
+
+def test_cases_without_a_value_are_left_out_together():
+    row = compared("effect", "nats", [1.0, None, 3.0], [0.0, 5.0, None])
+    assert (row.value.value, row.control.value, row.difference.value) == (1.0, 0.0, 1.0)
+    nothing = compared("effect", "nats", [None], [1.0])
+    assert nothing.value.value is None and not nothing.stands_out
+
+
+def test_a_finding_as_json_and_in_the_terminal(capsys):
+    from rich.console import Console
+
+    row = compared("answer flips", "share", [1.0, 1.0, 0.0], [0.0, 0.0, 0.0])
+    finding = Finding("patches", "demo", "3 pictures", 3, (row, Row("rest", "share", mean([]))), "It does.")
+    content = json.loads(finding.to_json())
+    assert content["rows"][0]["value"]["value"] == 2 / 3
+    assert content["rows"][1]["value"] == {"value": None, "low": None, "high": None}
+    print_finding(finding, Console(width=140))
+    out = capsys.readouterr().out
+    assert "answer flips" in out and "0.667" in out and "undefined" in out and "It does." in out
