@@ -15,7 +15,8 @@ from patchlens.errors import NumericsError, TargetError
 from patchlens.inputs import Inputs
 from patchlens.models.adapter import Adapter, Recording
 
-MEMORY_MB = 256
+CPU_MB, GPU_MB = 4, 1024  # on a CPU what stays in its caches is faster than what fills its memory
+SPARED = 8  # rows go together if that costs none of them more than this share of its positions
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Rerun:
     adapter: Adapter = field(repr=False)
     inputs: Inputs = field(repr=False)
     recording: Recording = field(repr=False)
-    memory_mb: int = MEMORY_MB
+    memory_mb: int = CPU_MB
 
     def effects(self, interventions: Sequence[Interventions], tokens: Sequence[int] = ()) -> Effects:
         """Log-probabilities of the answer that ``inputs`` hold, under each intervention.
@@ -76,8 +77,7 @@ class Rerun:
         with torch.inference_mode(), self.adapter.undisturbed():
             for numbers, low in self._chunks(plans, end, len(answer)):
                 chunk = Batch([plans[number] for number in numbers], (low, end))
-                final = self._final(chunk)[:, inputs.n_prompt - 1 - low :]
-                said = self._logits(final).log_softmax(-1).cpu()
+                said = self._logits(self._final(chunk)).log_softmax(-1).cpu()
                 logprobs[numbers] = said[:, : len(answer)].gather(
                     2, answer[None, :, None].expand(len(numbers), -1, 1)
                 )[..., 0]
@@ -115,14 +115,17 @@ class Rerun:
         return tuple(found[number] for number in range(len(plans)))
 
     def _final(self, batch: Batch) -> Float[Tensor, "run pos d_model"]:
-        """States of the last layer at the window's positions."""
+        """States of the last layer from the prompt's last position to the window's end."""
         rows = self.recording.rows(len(batch.plans))
         start = min(plan.start[1] for plan in batch.plans)
         first, end = batch.window
         states = self.recording.resid[start][first:end].expand(len(batch.plans), -1, -1)
         vision = self._vision(batch)
         with self.adapter.masking(batch.masked_blocks, batch.mask):
-            return rows.run(start, batch.edited(start, states), batch.window, batch.edited, vision)
+            states = batch.edited(start, states)
+            return rows.run(
+                start, states, batch.window, batch, tail=end - self.inputs.n_prompt + 1, vision=vision
+            )
 
     def _spoken(self, batch: Batch, room: int) -> list[tuple[int, ...]]:
         n, adapter, n_prompt = len(batch.plans), self.adapter, self.inputs.n_prompt
@@ -136,7 +139,8 @@ class Rerun:
         ends = torch.tensor(adapter.ends, dtype=torch.long, device=adapter.device)
         with adapter.masking(batch.masked_blocks, batch.mask):
             for step in range(room):
-                final = rows.run(start, batch.edited(start, states), batch.window, batch.edited, vision)
+                states = batch.edited(start, states)
+                final = rows.run(start, states, batch.window, batch, tail=1, vision=vision)
                 logits = self._logits(final[:, -1])
                 logits[:, list(adapter.unspeakable)] = -torch.inf
                 ids[:, n_prompt + step] = logits.argmax(-1).to(ids.device)
@@ -168,11 +172,14 @@ class Rerun:
     ) -> list[tuple[list[int], int]]:
         """Numbers of plans that run together, and the first position of their window."""
         last = self.inputs.n_prompt - 1
-        order = sorted(range(len(plans)), key=lambda number: plans[number].start)
+        starts = [min(plan.start[0], last) for plan in plans]
+        order = sorted(range(len(plans)), key=lambda number: (starts[number], plans[number].start[1]))
         chunks: list[tuple[list[int], int]] = []
         while order:
-            low = min(plans[order[0]].start[0], last)
-            size = max(1, self.memory_mb * 10**6 // self._row_bytes(end - low, end, n_logits, keep))
+            low = starts[order[0]]
+            most = max(1, self.memory_mb * 10**6 // self._row_bytes(end - low, end, n_logits, keep))
+            near = low + (end - low) // SPARED
+            size = sum(starts[number] <= near for number in order[:most])
             chunks.append((order[:size], low))
             order = order[size:]
         return chunks
@@ -195,14 +202,15 @@ class Rerun:
                 )
 
 
-def rerun(adapter: Adapter, inputs: Inputs, *, memory_mb: int = MEMORY_MB) -> Rerun:
+def rerun(adapter: Adapter, inputs: Inputs, *, memory_mb: int | None = None) -> Rerun:
     """Run a prompt plainly once and keep what is needed to run it again under interventions.
 
     Args:
         adapter: the model.
         inputs: what `patchlens.inputs.prepare` made, with the answer to be measured if there is one
             (``answer_ids``, or `Adapter.continued`).
-        memory_mb: bound on what the rows of one batch take (10^6 bytes). Beside it, the plain run's
+        memory_mb: bound on what the rows of one batch take (10^6 bytes); None for 4 on a CPU, whose caches
+            hold little more, and 1024 elsewhere. Beside it, the plain run's
             states, keys and values of all layers are held.
 
     Raises:
@@ -210,7 +218,8 @@ def rerun(adapter: Adapter, inputs: Inputs, *, memory_mb: int = MEMORY_MB) -> Re
         UnsupportedModelError: its blocks are called in a way patchlens does not know.
     """
     with torch.inference_mode():
-        return Rerun(adapter, inputs, adapter.recorded(inputs), memory_mb)
+        usual = CPU_MB if adapter.device.type == "cpu" else GPU_MB
+        return Rerun(adapter, inputs, adapter.recorded(inputs), memory_mb or usual)
 
 
 def _plain_token(adapter: Adapter) -> int:

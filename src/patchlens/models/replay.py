@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -34,8 +34,24 @@ ALONG_POSITIONS = {  # which axis of a block's argument runs over positions
     "cross_attention_mask": -2,
     "full_text_row_masked_out_mask": -2,
 }
-AfterLayer = Callable[[int, Float[Tensor, "batch pos d_model"]], Float[Tensor, "batch pos d_model"]]
 KeysAndValues = tuple[Float[Tensor, "#batch kv_head pos width"], Float[Tensor, "#batch kv_head pos width"]]
+
+
+class _Stop(Exception):  # noqa: N818  # not an error: the rest of the pass is not wanted
+    pass
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """Who changes states between blocks."""
+
+    def edited(self, layer: int | None, states: Tensor) -> Tensor:
+        """States ``[batch, pos, d_model]`` of a layer, to go on with."""
+        ...
+
+    def moved(self, window: tuple[int, int]) -> None:
+        """From now on, states are those of this window."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -69,45 +85,67 @@ class Rows:
         self._keep = keep
         self._window = (0, 0)
         self._held: dict[int, tuple[Tensor, Tensor]] = {}
+        self._only_held = False
+        self._ahead: tuple[Tensor, Tensor] | None = None
 
     def run(
         self,
         start: int,
         states: Float[Tensor, "batch pos d_model"],
         window: tuple[int, int],
-        after: AfterLayer,
+        watcher: Watcher,
+        *,
+        tail: int,
         vision: Float[Tensor, "batch state d_model"] | None = None,
-    ) -> Float[Tensor, "batch pos d_model"]:
+    ) -> Float[Tensor, "batch tail d_model"]:
         """Run blocks ``start`` and later at the positions of a window (first, end).
 
         Args:
             start: the first block to run, which is also the layer of ``states``.
             states: at the window's positions, as they enter that block.
             window: positions before it are taken as recorded, or as this object kept them.
-            after: gets every later layer and its states, and returns those to go on with.
+            watcher: may change the states of every later layer; is told where the last block's are.
+            tail: how many of the window's last positions are wanted.
             vision: what cross-attention goes to; None for what was recorded.
 
         Returns:
-            States of the last layer, before the final norm.
+            States of the last layer at those positions, before the final norm.
         """
         self._window = window
+        last = max(self._recording.arguments)
         for index in range(start, len(self._recording.blocks)):
-            arguments = self._recording.arguments.get(index)
-            if arguments is not None:
-                given = _windowed(arguments, *window, states.device) | self._cached(index)
-                if given.get(VISION_STATES) is not None:
-                    attended = given[VISION_STATES] if vision is None else vision
-                    given[VISION_STATES] = attended.expand(self._n, -1, -1)
-                output: Any = self._recording.blocks[index](states, **given)
-                states = output[0] if isinstance(output, tuple) else output
-            states = after(index + 1, states)
-        return states
+            if index == last and tail < states.shape[1]:
+                states = self._left_out(index, states, tail, vision)
+                watcher.moved(self._window)
+            if index in self._recording.arguments:
+                states = self._block(index, states, vision)
+            states = watcher.edited(index + 1, states)
+        return states[:, -tail:]
 
-    def _cached(self, index: int) -> dict[str, Any]:
-        return {CACHE: self} if index in self._recording.held else {}
+    def _block(self, index: int, states: Tensor, vision: Tensor | None) -> Tensor:
+        given = _windowed(self._recording.arguments[index], *self._window, states.device)
+        if index in self._recording.held:
+            given[CACHE] = self
+        if given.get(VISION_STATES) is not None:
+            attended = given[VISION_STATES] if vision is None else vision
+            given[VISION_STATES] = attended.expand(self._n, -1, -1)
+        output: Any = self._recording.blocks[index](states, **given)
+        return output[0] if isinstance(output, tuple) else output
+
+    def _left_out(self, index: int, states: Tensor, tail: int, vision: Tensor | None) -> Tensor:
+        """Of positions whose last state nobody wants, the last block only needs keys and values."""
+        if index in self._recording.held:
+            self._only_held = True
+            with suppress(_Stop):
+                self._block(index, states, vision)
+        self._window = (self._window[1] - tail, self._window[1])
+        return states[:, -tail:]
 
     def update(self, key: Tensor, value: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Keys and values of all positions up to the window's end, ``[batch, kv_head, pos, width]``."""
+        if self._ahead is not None:
+            joined, self._ahead = self._ahead, None
+            return joined
         before = self._held.get(layer_idx)
         if before is None:
             first = self._window[0]
@@ -119,6 +157,9 @@ class Rows:
         joined = torch.cat([before[0], key], -2), torch.cat([before[1], value], -2)
         if self._keep:
             self._held[layer_idx] = joined
+        if self._only_held:
+            self._only_held, self._ahead = False, joined
+            raise _Stop
         return joined
 
 
@@ -187,10 +228,6 @@ class Recorder:
         return Recording(self.blocks, tuple(resid[::-1]), self.arguments, self.held, vision)
 
 
-class _Stop(Exception):  # noqa: N818  # not an error: the rest of the pass is not wanted
-    pass
-
-
 def entering(
     model: nn.Module, block: nn.Module, ids: Int[Tensor, "batch pos"]
 ) -> Float[Tensor, "batch pos d_model"]:
@@ -203,9 +240,8 @@ def entering(
 
     handle = block.register_forward_pre_hook(hook, with_kwargs=True)
     try:
-        model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
-    except _Stop:
-        pass
+        with suppress(_Stop):
+            model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
     finally:
         handle.remove()
     return found[0]
