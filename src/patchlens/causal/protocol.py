@@ -80,17 +80,8 @@ Interventions = Intervention | Sequence[Intervention]
 
 
 def together(interventions: Interventions) -> Intervention:
-    """Make one of several.
-
-    Raises:
-        InterventionError: something else is among them.
-    """
-    if isinstance(interventions, Intervention):
-        return interventions
-    for part in interventions:
-        if not isinstance(part, Intervention):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InterventionError(f"expected interventions, got a {type(part).__name__}")
-    return Together(tuple(interventions))
+    """Make one of several."""
+    return interventions if isinstance(interventions, Intervention) else Together(tuple(interventions))
 
 
 def edits(
