@@ -21,6 +21,7 @@ CASES = {
     "last -> text": ("last", "text", range(2)),
     "answer -> some patches": ("answer", Patches([0, 3, 4]), range(4)),
     "positions -> positions": ([-2, -1], [2, 5, -3], [1, 2]),
+    "all -> text": ("all", "text", [0, 2]),
     "everything before itself": ([4], range(5), [2]),
 }
 

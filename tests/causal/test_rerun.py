@@ -56,7 +56,7 @@ def many(adapter, inputs, family):
         *(Ablate([number], Mean(states)) for number in range(len(states))),
         Ablate([2, 3], Noise(states)) + Knockout("answer", Patches([0, 1]), [2]),
         Knockout("last", "patches", [0, 1, 2]),
-        Knockout("text", "patches", [3]),
+        Knockout("text", "patches", [1]),
         Knockout("answer", "image"),
     ]
 
