@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from patchlens.axes import POSITION
@@ -96,7 +97,9 @@ class Batch:
         """Go on with another window."""
         self.window, self._cut = window, None
 
-    def edited(self, layer: int | None, states: Tensor) -> Tensor:
+    def edited(
+        self, layer: int | None, states: Float[Tensor, "row place d_model"]
+    ) -> Float[Tensor, "row place d_model"]:
         """States [row, place, d_model] of the window after a layer's edits; None for all vision states."""
         if not any(edit.layer == layer for plan in self.plans for edit in plan.edits):
             return states
@@ -110,7 +113,12 @@ class Batch:
                     states[row, at] = edit.change(states[row, at], which)
         return states
 
-    def mask(self, heads: Heads, mask: Tensor, states: Tensor) -> tuple[Tensor, Tensor | None]:
+    def mask(
+        self,
+        heads: Heads,
+        mask: Shaped[Tensor, "#row #head query source"],
+        states: Float[Tensor, "row query d_model"],
+    ) -> tuple[Shaped[Tensor, "#row #head query source"], Bool[Tensor, "#row query"] | None]:
         """The mask to use in a block, and the queries with nothing left, if there are any.
 
         Raises:
@@ -132,7 +140,7 @@ class Batch:
         shown = torch.ones_like(allowed) if mask.dtype == torch.bool else torch.zeros_like(allowed)
         return torch.where(dead[..., None], shown, allowed), dead[:, 0]
 
-    def _cuts(self, heads: Heads, n_sources: int, device: torch.device) -> Tensor:
+    def _cuts(self, heads: Heads, n_sources: int, device: torch.device) -> Bool[Tensor, "row 1 query source"]:
         """Whether each pair is cut, [row, 1, query, source]; kept, as blocks mostly cut the same."""
         active = [
             [cut for cut in plan.cuts if heads.block in cut.blocks and cut.over == heads.over]

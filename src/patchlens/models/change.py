@@ -16,7 +16,7 @@ from patchlens.errors import UnsupportedModelError
 from patchlens.models.heads import Heads
 
 OnChange = Callable[[Float[Tensor, "batch pos d_model"]], Float[Tensor, "batch pos d_model"]]
-Masked = tuple[Shaped[Tensor, "batch #head query source"], Bool[Tensor, "batch query"] | None]
+Masked = tuple[Shaped[Tensor, "#batch #head query source"], Bool[Tensor, "#batch query"] | None]
 OnMask = Callable[[Heads, Tensor, Tensor], Masked]
 MASKING = ("eager", "sdpa")
 
