@@ -178,6 +178,18 @@ def test_an_answer_ends_where_the_model_ends_it_row_by_row():
     assert rerun(adapter, inputs).answers(interventions, 0) == ((), (), ())
 
 
+@pytest.mark.parametrize("family", ["llava", "qwen_vl"])
+def test_a_picture_placeholder_is_never_said(family):
+    adapter, inputs = acted(family, answer=())
+    with torch.no_grad():
+        state = capture(adapter, inputs).final[-1:]
+        adapter.unembed.weight[adapter.image_token_id] = 50 * adapter.unembed.norm(state)[0]
+    interventions = [(), Ablate(), Knockout("answer", "patches")]
+    said = logits(adapter, inputs)[-1].argmax(), *rerun(adapter, inputs).answers(interventions, 6)
+    assert said[0] == adapter.image_token_id
+    assert not any(adapter.image_token_id in answer for answer in said[1:])
+
+
 def test_answers_stop_at_the_context():
     adapter, _ = acted("llama", answer=())
     long = adapter.encode("z" * (adapter.max_positions - 3), [])

@@ -191,7 +191,7 @@ class Rerun:
         n_states = 0 if self.recording.vision is None else len(self.recording.vision)
         states = window * (6 * adapter.d_model + 3 * inner) + 3 * n_states * adapter.d_model
         scores = window * max(end, n_states) * (int(config.num_attention_heads) + 1)
-        held = 2 * end * adapter.d_model * (adapter.n_layers if keep else 1)
+        held = 2 * end * adapter.d_model * (2 * adapter.n_layers if keep else 1)
         return adapter.dtype.itemsize * (states + scores + held) + 8 * max(n_logits, 1) * adapter.vocab_size
 
     def _check_tokens(self, tokens: Sequence[int]) -> None:
