@@ -23,6 +23,10 @@ class SelectionError(PatchlensError):
     """A layer, position, step or lens option names something that is not there."""
 
 
+class InterventionError(PatchlensError):
+    """An intervention does not fit the model, the prompt or the states it was given."""
+
+
 class ModelNotFoundError(PatchlensError):
     """No such bundled model, folder or hub model, or the hub could not be reached."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
@@ -17,12 +18,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from patchlens.axes import PositionKind
 from patchlens.errors import ImageError, PromptError, UnsupportedModelError
 from patchlens.grid import joined, plain_places
+from patchlens.models import intervene
 from patchlens.models import prompt as prompts
 from patchlens.models.attend import Attended, OnAttention, attending
+from patchlens.models.change import OnChange, OnMask, changed
 from patchlens.models.encode import Inputs, Seen, expanded
 from patchlens.models.facts import find_decoder
 from patchlens.models.heads import Heads, find_heads
 from patchlens.models.identity import IdentityReport, check_logits, check_ran, check_write, prove
+from patchlens.models.replay import Recording, entering
 from patchlens.models.watch import OnState, evaluating, watched
 from patchlens.unembed import Unembed
 
@@ -42,13 +46,15 @@ class Adapter:
     Blocks are in config order, layer ``i`` being the output of block ``i - 1`` (counted from 0);
     ``cross_blocks`` are the 0-based blocks a text-only forward skips. ``unembed`` maps a state of the last
     layer to logits, final norm included. ``pil_processor`` names the image processor of transformers to take
-    where the whole processor cannot be had.
+    where the whole processor cannot be had. ``along_positions`` names the forward's tensors with a column per
+    position, and what further text has there: a number, or None for the same as the last column.
     """
 
     family: ClassVar[str]
     model_types: ClassVar[tuple[str, ...]] = ()
     after_marker: ClassVar[str] = ""
     pil_processor: ClassVar[str | None] = None
+    along_positions: ClassVar[Mapping[str, int | None]] = {"input_ids": 0, "attention_mask": 1}
 
     def __init__(
         self, model: PreTrainedModel, processing: Processing, *, name: str, revision: str | None = None
@@ -189,6 +195,62 @@ class Adapter:
         with attending(self.model.get_decoder(), self.blocks, parts, on_attention):
             yield
 
+    def running(self, inputs: Inputs) -> tuple[int, ...]:
+        """Blocks (0-based) that a pass over these inputs runs: without a picture none of `cross_blocks`."""
+        return intervene.running(self, inputs)
+
+    @contextmanager
+    def changing(
+        self, changes: Mapping[int, OnChange], on_vision: OnChange | None = None
+    ) -> Generator[None, None, None]:
+        """Replace the states of layers, and vision states, in every forward inside (see `changed`)."""
+        with changed(self.blocks, changes, self.vision_source, on_vision):
+            yield
+
+    @contextmanager
+    def masking(self, blocks: Sequence[int], on_mask: OnMask) -> Generator[None, None, None]:
+        """Replace the attention masks of these blocks in every forward inside (see `masked`).
+
+        Raises:
+            UnsupportedModelError: the attention takes no such mask, or is not built as patchlens knows it.
+        """
+        with intervene.masking(self, blocks, on_mask):
+            yield
+
+    def recorded(self, inputs: Inputs) -> Recording:
+        """Run a plain pass and keep what is needed to run parts of it again; call it without gradients.
+
+        Raises:
+            IdentityCheckError: the states do not unembed to the model's logits.
+            UnsupportedModelError: a block is called in a way patchlens does not know.
+        """
+        return intervene.recorded(self, inputs)
+
+    def embedded(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
+        """States of layer 0 of these ids as text, pictures left out."""
+        with self.undisturbed():
+            return entering(self.model, self.blocks[0], ids)
+
+    def continued(self, inputs: Inputs, answer_ids: Sequence[int]) -> Inputs:
+        """The same prompt and pictures with this answer after them, in place of any other."""
+        self._check_length(inputs.n_prompt + len(answer_ids), inputs.n_prompt)
+        return intervene.continued(self, inputs, answer_ids)
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Tokens that end an answer, from the generation config or else the tokenizer."""
+        config: Any = self.model.generation_config
+        found: Any = getattr(config, "eos_token_id", None)
+        if found is None:
+            found = self.tokenizer.eos_token_id
+        if found is None:
+            return ()
+        return tuple(int(token) for token in (found if isinstance(found, list | tuple) else (found,)))
+
+    def kind_of(self, token: int) -> PositionKind:
+        """What a position of text is, by its token."""
+        return PositionKind.SPECIAL if token in self._special else PositionKind.TEXT
+
     def sees(self, inputs: Inputs) -> NDArray[np.bool_]:
         """Whether each position [pos] is meant to attend to vision states, where a model has such."""
         return np.ones(len(inputs), np.bool_)
@@ -251,7 +313,7 @@ class Adapter:
         n_prompt = len(ids)
         ids += answer_ids
         self._check_length(len(ids), n_prompt)
-        answer = plain_places([self._kind(token) for token in answer_ids])
+        answer = plain_places([self.kind_of(token) for token in answer_ids])
         tensors = {
             "input_ids": torch.tensor([ids]),
             "attention_mask": torch.ones(1, len(ids), dtype=torch.long),
@@ -349,9 +411,6 @@ class Adapter:
                 f"{what} has {length} positions, pictures included, but {self.name} takes at most "
                 f"{self.max_positions}: shorten it or use fewer pictures"
             )
-
-    def _kind(self, token: int) -> PositionKind:
-        return PositionKind.SPECIAL if token in self._special else PositionKind.TEXT
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {self.n_layers} layers, d_model {self.d_model})"

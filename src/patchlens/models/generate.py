@@ -26,23 +26,12 @@ def generate_greedy(adapter: Adapter, inputs: Inputs, max_new_tokens: int) -> li
         room = min(room, adapter.max_positions - len(inputs))
     if room < 1:
         return []
-    ends = end_ids(adapter)
+    ends = adapter.ends
     with adapter.undisturbed(), _plain_generation(adapter, ends), torch.inference_mode():
         model: Any = adapter.model
         output = model.generate(**inputs.tensors, max_new_tokens=room, do_sample=False)
     ids: list[int] = output[0, len(inputs) :].tolist()
     return ids[:-1] if ids and ids[-1] in ends else ids
-
-
-def end_ids(adapter: Adapter) -> tuple[int, ...]:
-    """Tokens that end an answer, from the generation config or else the tokenizer."""
-    config: Any = adapter.model.generation_config
-    ends: Any = getattr(config, "eos_token_id", None)
-    if ends is None:
-        ends = adapter.tokenizer.eos_token_id
-    if ends is None:
-        return ()
-    return tuple(int(token) for token in (ends if isinstance(ends, list | tuple) else (ends,)))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -27,6 +27,10 @@ class MllamaAdapter(Adapter):
 
     family: ClassVar[str] = "mllama"
     model_types: ClassVar[tuple[str, ...]] = ("mllama",)
+    along_positions: ClassVar[Mapping[str, int | None]] = {
+        **Adapter.along_positions,
+        "cross_attention_mask": None,  # the last marker governs the text to its end
+    }
 
     def __init__(
         self, model: PreTrainedModel, processing: Processing, *, name: str, revision: str | None = None

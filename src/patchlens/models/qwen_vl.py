@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -23,6 +23,10 @@ class QwenVLAdapter(Adapter):
     family: ClassVar[str] = "qwen2_5_vl"
     model_types: ClassVar[tuple[str, ...]] = ("qwen2_5_vl",)
     pil_processor: ClassVar[str | None] = "Qwen2VLImageProcessorPil"
+    along_positions: ClassVar[Mapping[str, int | None]] = {
+        **Adapter.along_positions,
+        "mm_token_type_ids": 0,
+    }
 
     def __init__(
         self, model: PreTrainedModel, processing: Processing, *, name: str, revision: str | None = None

@@ -1,0 +1,158 @@
+"""Take patches away: put something that shows nothing of them in the place of their states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from patchlens.axes import POSITION, check_layers
+from patchlens.capture import capture
+from patchlens.causal.places import Patches, Stage
+from patchlens.causal.protocol import Intervention, Step, check_states, edits
+from patchlens.causal.swap import put
+from patchlens.errors import InterventionError
+from patchlens.inputs import Inputs
+from patchlens.models.adapter import Adapter
+
+PatchStates = Float[Tensor, "patch d_model"]
+
+
+@dataclass(frozen=True)
+class Zero:
+    """Nothing: a state of zeros. Far from anything the model has met; say so beside the result."""
+
+    def states(self, numbers: Sequence[int], d_model: int) -> Tensor:
+        """One row for all."""
+        return torch.zeros(1, d_model)
+
+
+@dataclass(frozen=True, eq=False)
+class Mean:
+    """The mean of a reference set of patch states, such as those of other pictures (`patch_states`)."""
+
+    reference: PatchStates = field(repr=False)
+
+    def states(self, numbers: Sequence[int], d_model: int) -> Tensor:
+        """One row for all."""
+        return _known(self.reference, d_model).mean(0, keepdim=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """Gaussian noise with the mean and standard deviation of a reference set, coordinate by coordinate.
+
+    A patch's noise depends on the seed and the patch's number alone, not on what else is ablated.
+    """
+
+    reference: PatchStates = field(repr=False)
+    seed: int = 0
+
+    def states(self, numbers: Sequence[int], d_model: int) -> Tensor:
+        """One row per patch."""
+        reference = _known(self.reference, d_model)
+        if len(reference) < 2:
+            raise InterventionError(
+                "noise takes its scale from a reference: give states of 2 patches or more"
+            )
+        drawn = [np.random.default_rng([self.seed, number]).standard_normal(d_model) for number in numbers]
+        rows = torch.from_numpy(np.stack(drawn)).to(reference)
+        return reference.mean(0) + reference.std(0) * rows
+
+
+@dataclass(frozen=True, eq=False)
+class Other:
+    """The states of another picture at the same patches; all of its `patch_states`, in order."""
+
+    picture: PatchStates = field(repr=False)
+
+    def states(self, numbers: Sequence[int], d_model: int) -> Tensor:
+        """One row per patch."""
+        states = _known(self.picture, d_model)
+        if max(numbers) >= len(states):
+            raise InterventionError(
+                f"the other picture has {len(states)} patches, but patch {max(numbers)} is to be replaced: "
+                "take one of the same size"
+            )
+        return states[list(numbers)]
+
+
+By = Zero | Mean | Noise | Other
+
+
+@dataclass(frozen=True)
+class Ablate(Intervention):
+    """Replace the states of chosen patches, by default as they enter the decoder.
+
+    Args:
+        patches: numbers of patches (`patch_numbers`), or "all".
+        by: what stands there instead.
+        layer: 0 to ``n_layers``, negative from the end. What a patch told other positions in earlier blocks
+            stays. Vision states have no layer but 0.
+    """
+
+    patches: Patches | Sequence[int] | str = "all"
+    by: By = field(default_factory=Zero)
+    layer: int = 0
+
+    def steps(self, stage: Stage) -> Iterable[Step]:
+        """One edit."""
+        d_model = stage.adapter.d_model
+        numbers = self._numbers(stage)
+        found = stage.find(Patches(numbers))
+        states = self.by.states(numbers, d_model)
+        check_states(states, len(numbers), d_model, "states in the place of patches")
+        return edits(found, check_layers([self.layer], stage.adapter.n_layers), put(states))
+
+    def _numbers(self, stage: Stage) -> tuple[int, ...]:
+        if isinstance(self.patches, Patches):
+            numbers = self.patches.numbers
+        elif not isinstance(self.patches, str):
+            numbers = Patches(self.patches).numbers
+        elif self.patches == "all":
+            numbers = tuple(range(len(stage.patches)))
+        else:
+            raise InterventionError(f"patches are numbers or 'all', got {self.patches!r}")
+        stage.find(Patches(numbers))
+        return numbers
+
+
+def patch_states(adapter: Adapter, pictures: Iterable[Inputs], layer: int = 0) -> PatchStates:
+    """States of all patches of some prompts with pictures, one after another, for `Mean`, `Noise`, `Other`.
+
+    Args:
+        adapter: the model, run once per prompt.
+        pictures: one prepared prompt per picture, or several.
+        layer: of the decoder; vision states of cross-attention models have none but 0.
+
+    Raises:
+        SelectionError: a prompt has no picture, or there is no such layer.
+        InterventionError: no prompt was given.
+    """
+    found: list[Tensor] = []
+    for inputs in pictures:
+        stage = Stage(adapter, inputs)
+        rows = stage.patches.tolist()
+        if stage.over == POSITION:
+            found.append(capture(adapter, inputs, layers=[layer], positions=rows).resid[0])
+            continue
+        if layer != 0:
+            raise InterventionError("vision states have no layers: ask for those of layer 0")
+        vision = capture(adapter, inputs, layers=[0], positions=[0]).vision
+        assert vision is not None
+        found.append(vision[rows])
+    if not found:
+        raise InterventionError("a reference set needs at least one picture")
+    return torch.cat(found)
+
+
+def _known(states: Tensor, d_model: int) -> Tensor:
+    if states.ndim != 2 or states.shape[1] != d_model or not len(states):
+        raise InterventionError(
+            f"a reference: expected states of shape [patches, {d_model}], got {list(states.shape)}"
+        )
+    return states.float() if states.dtype != torch.float64 else states

@@ -1,0 +1,158 @@
+"""Who is meant: patches by number, groups of positions by name, positions by index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchlens.axes import POSITION, VISION, PositionKind
+from patchlens.errors import SelectionError
+from patchlens.grid import Places
+from patchlens.inputs import Inputs
+from patchlens.models.adapter import Adapter
+
+GROUPS = ("all", "patches", "image", "text", "last", "answer")
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Some patches, by number: counted from 0 over all pictures, in the order in which they stand.
+
+    `patch_numbers` says which number stands where on a picture's grid.
+    """
+
+    numbers: tuple[int, ...]
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        object.__setattr__(self, "numbers", tuple(int(number) for number in numbers))
+
+
+Where = str | Patches | Sequence[int]
+"""A group's name, some patches, or positions of the sequence (negative from the end of the prompt).
+
+Groups: ``all`` positions; ``patches``; ``image``, the patches and whatever else belongs to a picture;
+``text``, the prompt's text and special tokens before its last position; ``last``, the prompt's last position,
+which predicts the first token of the answer; ``answer``, that one and all after it. Where the model reads
+pictures by cross-attention, patches are vision states, and ``image`` means all of these and the markers in
+the text.
+"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a `Where` comes to: positions of the sequence, and rows of the vision states."""
+
+    positions: tuple[int, ...] = ()
+    states: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One model and one prompt, in which an intervention finds its places."""
+
+    adapter: Adapter
+    inputs: Inputs
+
+    @property
+    def over(self) -> str:
+        """Where patches stand: ``pos`` in the sequence, or ``vision`` beside it."""
+        return POSITION if self.inputs.vision_places is None else VISION
+
+    @cached_property
+    def patches(self) -> NDArray[np.intp]:
+        """Row of each patch, by number, in the sequence or in the vision states.
+
+        Raises:
+            SelectionError: there is no picture.
+        """
+        found = np.flatnonzero(_seen(self.inputs).kind == PositionKind.PATCH)
+        if not found.size:
+            raise SelectionError(
+                f"there is no picture in this prompt, so {self.adapter.name} has no patches here: give one"
+            )
+        return found
+
+    def find(self, where: Where) -> Found:
+        """Resolve names and numbers.
+
+        Raises:
+            SelectionError: a group, patch or position does not exist here, is named twice, or none is named.
+        """
+        if isinstance(where, Patches):
+            return self._patches(where.numbers)
+        if isinstance(where, str):
+            return self._group(where)
+        return Found(positions=self._positions(where))
+
+    def _patches(self, numbers: Sequence[int]) -> Found:
+        n = len(self.patches)
+        for number in numbers:
+            if not 0 <= number < n:
+                raise SelectionError(f"patch {number} does not exist: this prompt has patches 0 to {n - 1}")
+        _check_chosen(numbers, "patch")
+        rows = tuple(self.patches[list(numbers)].tolist())
+        return Found(positions=rows) if self.over == POSITION else Found(states=rows)
+
+    def _group(self, name: str) -> Found:
+        kind, n_prompt = self.inputs.places.kind, self.inputs.n_prompt
+        rows = np.arange(len(self.inputs))
+        if name == "patches":
+            return self._patches(range(len(self.patches)))
+        if name == "image":
+            _ = self.patches  # refuses a prompt without a picture
+            shown = np.isin(kind, (PositionKind.PATCH, PositionKind.IMAGE_OTHER))
+            states = () if self.inputs.vision_places is None else range(len(self.inputs.vision_places))
+            return Found(tuple(np.flatnonzero(shown).tolist()), tuple(states))
+        chosen = {
+            "all": rows >= 0,
+            "text": np.isin(kind, (PositionKind.TEXT, PositionKind.SPECIAL)) & (rows < n_prompt - 1),
+            "last": rows == n_prompt - 1,
+            "answer": rows >= n_prompt - 1,
+        }.get(name)
+        if chosen is None:
+            raise SelectionError(f"{name!r} is none of {', '.join(GROUPS)} and no position")
+        if not chosen.any():
+            raise SelectionError(f"there is no position of the group {name!r} in this prompt")
+        return Found(positions=tuple(np.flatnonzero(chosen).tolist()))
+
+    def _positions(self, wanted: Sequence[int]) -> tuple[int, ...]:
+        n, end = len(self.inputs), self.inputs.n_prompt
+        rows = [int(position) + (end if position < 0 else 0) for position in wanted]
+        for position, row in zip(wanted, rows, strict=True):
+            if not 0 <= row < n:
+                raise SelectionError(f"position {position} does not exist: this prompt has 0 to {n - 1}")
+        _check_chosen(rows, "position")
+        return tuple(rows)
+
+
+def patch_numbers(inputs: Inputs, image: int = 0) -> NDArray[np.int64]:
+    """Number of each patch on a picture's grid: [rows, cols], -1 where there is none.
+
+    Raises:
+        SelectionError: there is no such picture.
+    """
+    if not 0 <= image < len(inputs.grids):
+        raise SelectionError(f"there is no picture {image}: this prompt has {len(inputs.grids)}")
+    places = _seen(inputs)
+    rows = np.flatnonzero(places.kind == PositionKind.PATCH)
+    grid = inputs.grids[image]
+    numbers = np.full((grid.rows, grid.cols), -1, np.int64)
+    here = places.image[rows] == image
+    numbers[places.row[rows[here]], places.col[rows[here]]] = np.flatnonzero(here)
+    return numbers
+
+
+def _seen(inputs: Inputs) -> Places:
+    return inputs.places if inputs.vision_places is None else inputs.vision_places
+
+
+def _check_chosen(numbers: Sequence[int], what: str) -> None:
+    if not numbers:
+        raise SelectionError(f"no {what} was chosen: name at least one")
+    if len(set(numbers)) < len(numbers):
+        twice = next(number for number in numbers if list(numbers).count(number) > 1)
+        raise SelectionError(f"{what} {twice} was named twice")
