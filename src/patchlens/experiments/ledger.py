@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -13,7 +14,8 @@ from typing import Any, Protocol
 from patchlens.errors import DataError, OutputError
 from patchlens.experiments.cases import Case
 from patchlens.files import write_atomically
-from patchlens.fit.survey import naming
+from patchlens.fit.survey import model_digest, naming
+from patchlens.models.adapter import Adapter
 
 Record = dict[str, Any]
 """What one case gave, as JSON values; a number that is not known is None."""
@@ -91,6 +93,20 @@ class Ledger:
                 f"{self.path} holds an experiment that this one must not be mixed with ({told}): run that "
                 "one again as it was, or choose another --out"
             )
+
+
+def head_of(
+    experiment: str, adapter: Adapter, cases: Sequence[Case], parameters: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The first line of a ledger: what changes its records."""
+    asked = json.dumps([(case.name, case.prompt) for case in cases])
+    return {
+        "experiment": experiment,
+        "model": adapter.name,
+        "weights": model_digest(adapter),
+        "cases": hashlib.sha256(asked.encode()).hexdigest(),
+        **parameters,
+    }
 
 
 def each(
