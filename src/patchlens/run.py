@@ -1,4 +1,4 @@
-"""load -> inputs -> capture: a model that can be run. With `trace`, the only place that composes the parts."""
+"""load -> inputs -> capture: a model that can be run. With `trace` the only place that composes the parts."""
 
 from __future__ import annotations
 
