@@ -51,6 +51,9 @@ def tuned(
     strength: Annotated[
         str, typer.Option("--strength", help="Of the ridge; of several (0.001,0.01,0.1) the best is taken.")
     ] = "0.01",
+    epochs: Annotated[
+        int, typer.Option("--epochs", min=1, help="Passes of --method gradient at most; 1 gives most of it.")
+    ] = 20,
     held_out: Annotated[
         float, typer.Option("--held-out", help="Share of the pictures that the report is made on.")
     ] = 0.2,
@@ -80,6 +83,7 @@ def tuned(
             seed=seed,
             max_new_tokens=max_new_tokens,
             patches=patches,
+            epochs=epochs,
         )
         items = read_items(data, prompt)
         loaded = load(model, dtype=dtype, device_map=device_map, revision=revision)
