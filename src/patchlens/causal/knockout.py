@@ -15,6 +15,7 @@ from patchlens.causal.protocol import Cut, Intervention, Step
 from patchlens.errors import InterventionError, SelectionError
 
 Edges = Int[NDArray[np.int64], "edge 2"]
+VisionEdges = Int[NDArray[np.int64], "vision_edge 2"]
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,12 @@ class KnockoutEdges(Intervention):
     Args:
         edges: ``[edge, 2]``: position that may not look, and position it may not look at, in the blocks that
             attend within the sequence. One whose source comes after its query changes nothing.
-        vision_edges: ``[edge, 2]``: position and vision state, in the blocks that attend to vision states.
+        vision_edges: ``[vision_edge, 2]``: position and vision state, in the blocks that attend to vision states.
         blocks: as in `Knockout`.
     """
 
     edges: Edges | None = field(default=None, repr=False)
-    vision_edges: Edges | None = field(default=None, repr=False)
+    vision_edges: VisionEdges | None = field(default=None, repr=False)
     blocks: Sequence[int] | None = None
 
     def steps(self, stage: Stage) -> Iterable[Step]:

@@ -26,6 +26,8 @@ from patchlens.tokens import piece_table
 
 OTHERS: Final = 4
 """Other pictures that each picture is replaced by."""
+ALONE: Final[tuple[Kind, ...]] = (CONTROL, *(kind for kind in KINDS if kind != OTHER))
+"""What a picture is replaced by without another one."""
 SPARE_SEEDS: Final = 30_000_000
 """First of the drawn scenes that stand for other pictures where a set has too few."""
 
@@ -95,10 +97,10 @@ Sets = Sequence[tuple[Kind | None, Sequence[Pixels]]]
 
 
 def _sets(pictures: Sequence[Pixels], others: Sequence[Pixels], seed: int) -> Sets:
-    kinds: list[tuple[Kind, Pixels]] = [(kind, others[0]) for kind in (CONTROL, *KINDS) if kind != OTHER]
-    kinds += [(OTHER, other) for other in others]
+    shown: list[Kind] = [*ALONE, *(OTHER for _ in others)]
+    beside = [*(others[0] for _ in ALONE), *others]
     made: list[tuple[Kind | None, Sequence[Pixels]]] = [(None, pictures)]
-    for number, (kind, other) in enumerate(kinds):
+    for number, (kind, other) in enumerate(zip(shown, beside, strict=True)):
         rng = np.random.default_rng([seed, 41, number])
         made.append((kind, [replaced(picture, kind, rng, other) for picture in pictures]))
     return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from patchlens.experiments.cases import Case
@@ -11,6 +11,7 @@ from patchlens.experiments.finding import Finding, Row, compared, mean
 from patchlens.experiments.ledger import Record
 from patchlens.experiments.replaced import CONTROL, KINDS
 from patchlens.experiments.verdict import THRESHOLD, VERDICTS, Evidence, Under, weigh
+from patchlens.fit.intervals import Estimate
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def judged(model: str, about: str, verdicts: Sequence[Verdicts], parameters: Map
         model,
         about,
         len(known),
-        (*_effects(known), *_shares(known), *planted),
+        (*_effects(known), *(_shares(known) if len(known) > 1 else ()), *planted),
         _sentence(known, planted),
         {**parameters, "threshold_nats": THRESHOLD},
         tuple(notes),
@@ -104,7 +105,7 @@ def _effects(known: Sequence[Verdicts]) -> list[Row]:
     found = [one.seen.whole for one in known if one.seen is not None]
     control = [own.drops[CONTROL] for own in found]
     return [
-        compared(f"answer less likely under {kind}", "nats", [own.drops[kind] for own in found], control)
+        compared(f"less likely under {kind}", "nats", [own.drops[kind] for own in found], control)
         for kind in KINDS
     ]
 
@@ -112,9 +113,8 @@ def _effects(known: Sequence[Verdicts]) -> list[Row]:
 def _shares(known: Sequence[Verdicts]) -> list[Row]:
     """How many answers get each verdict, beside those of the model from which pictures are hidden."""
     return [
-        compared(
+        _beside(
             f"answers {name}",
-            "share",
             [_is(one.seen, name) for one in known],
             [_is(one.blinded, name) for one in known],
         )
@@ -127,16 +127,32 @@ def _planted(known: Sequence[Verdicts]) -> tuple[Row, ...]:
     opened = [_share(one.seen, one.planted["open"], "grounded") for one in known]
     hidden = [_share(one.blinded, one.planted["open"] and [0], "grounded") for one in known]
     fixed = [_share(one.seen, one.planted["settled"], "prior") for one in known]
-    called = mean([_share(one.seen, one.planted["open"], "prior") for one in known])
+    called = [_share(one.seen, one.planted["open"], "prior") for one in known]
     blind = [_share(one.blinded, None, "prior") for one in known]
     intact = [_share(one.seen, None, "prior") for one in known]
-    right = [share for share in (*opened, *fixed, *blind) if share is not None]
+    right = [*opened, *fixed]
     return (
-        compared("planted: needs the picture, called grounded", "share", opened, hidden),
-        Row("planted: settled by what is said, called prior", "share", mean(fixed), called),
-        compared("planted: pictures hidden from the model, called prior", "share", blind, intact),
-        Row("planted: verdicts right, all three", "share", mean(right)),
+        _beside("planted: needs the picture, called grounded", opened, hidden),
+        Row("planted: settled by what is said, called prior", "share", share(fixed), share(called)),
+        _beside("planted: pictures hidden from the model, called prior", blind, intact),
+        Row("planted: verdicts right, the first two", "share", share(right)),
     )
+
+
+def share(values: Sequence[float | None]) -> Estimate:
+    """Mean share with its 95% interval; where all cases agree, by the rule of three: off by 3 / n at most."""
+    known = [value for value in values if value is not None]
+    found = mean(known)
+    if found.value == 1:
+        return Estimate(1.0, max(0.0, 1 - 3 / len(known)), 1.0)
+    if found.value == 0:
+        return Estimate(0.0, 0.0, min(1.0, 3 / len(known)))
+    return found
+
+
+def _beside(name: str, values: Sequence[float | None], controls: Sequence[float | None]) -> Row:
+    row = compared(name, "share", values, controls)
+    return replace(row, value=share(values), control=share(controls))
 
 
 def _share(answered: Answered | None, tokens: Sequence[int] | None, name: str) -> float | None:
@@ -164,7 +180,7 @@ def _sentence(known: Sequence[Verdicts], planted: Sequence[Row]) -> str:
     ]
     told = f"Of {len(known)} answers " + ", ".join(f"{n} {name}" for name, n in counts) + "."
     if planted:
-        told += f" Where it is known what a verdict should be, {planted[-1].value} of them are right."
+        told += f" Where a verdict is known beforehand, it is right in a share of {planted[-1].value}."
     return told
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -52,9 +53,9 @@ def knockout(
 ) -> Finding:
     """Knock out attention on every route, in a window around every block, and see what it costs the answer.
 
-    Measured is by how many nats the model's own greedy answer gets less likely. (After Geva et al. 2023, arXiv
-    2304.14767, section 5, who take the change of the probability in percent.) ``answer`` is the last position
-    of the prompt and those after it, each of which predicts a token of the answer.
+    Measured is by how many nats the model's own greedy answer gets less likely. (After Geva et al. 2023,
+    arXiv 2304.14767, section 5, who take the change of the probability in percent.) ``answer`` is the last
+    position of the prompt and those after it, each of which predicts a token of the answer.
 
     Args:
         adapter: the model.
@@ -149,7 +150,9 @@ def _sentence(found: Mapping[tuple[str, Window], Values], rows: Mapping[tuple[st
     narrow = [key for key in found if key[1].centre is not None and rows[key].value.value is not None]
     if not narrow:
         return "No answer was given, so nothing can be knocked out of it."
-    told = f"Of all windows, {_dearest(narrow, found, rows)}."
+    one = len(found[narrow[0]]) == 1
+    told = ("In this one case, which tells nothing of others, of" if one else "Of") + " all windows, "
+    told += f"{_dearest(narrow, found, rows)}."
     seen = [key for key in narrow if key[0] not in _BLIND]
     best = max(narrow, key=lambda key: rows[key].value.value or 0.0)
     return (
@@ -164,7 +167,8 @@ def _dearest(
 ) -> str:
     best = max(keys, key=lambda key: rows[key].value.value or 0.0)
     row = rows[best]
-    if not (row.stands_out and row.difference and (row.difference.value or 0.0) > 0):
+    alone = sum(own is not None for own, _ in found[best]) == 1
+    if not ((alone or row.stands_out) and row.difference and (row.difference.value or 0.0) > 0):
         return "none costs the answer more than its random control"
     told = f"{row.name} costs most: {row.value} nats, its random control {row.control}"
     sure = _sureness([found[key] for key in keys], keys.index(best))

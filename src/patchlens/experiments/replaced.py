@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Kind = Literal["faint noise", "grey", "black", "noise", "scrambled", "other picture"]
-CONTROL: Final = "faint noise"
+CONTROL: Final[Kind] = "faint noise"
 """The same picture with noise that a person hardly sees: what any change of pixels does."""
-SCRAMBLED: Final = "scrambled"
-OTHER: Final = "other picture"
+SCRAMBLED: Final[Kind] = "scrambled"
+OTHER: Final[Kind] = "other picture"
 KINDS: Final[tuple[Kind, ...]] = ("grey", "black", "noise", OTHER, SCRAMBLED)
 FAINT: Final = 2.0
 """Standard deviation of the faint noise, in levels of 255."""

@@ -38,7 +38,7 @@ def _table(one: Verdicts) -> Table:
     made.add_column("answer", overflow="fold")
     made.add_column("verdict")
     for kind in (CONTROL, *KINDS):
-        made.add_column(kind, justify="right", overflow="fold")
+        made.add_column(kind, justify="right", min_width=max(map(len, kind.split())))
     rows = [*zip(one.seen.pieces, one.seen.tokens, strict=True), ("all of it", one.seen.whole)]
     for piece, evidence in rows:
         made.add_row(
