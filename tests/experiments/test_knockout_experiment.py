@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from patchlens.causal import Knockout, rerun
+from patchlens.causal.places import Stage
 from patchlens.errors import SelectionError
 from patchlens.experiments import knockout as module
 from patchlens.experiments.cases import drawn_cases, own_cases
 from patchlens.experiments.knockout import Settings, ask_about_thing, knockout
+from patchlens.experiments.routes import with_controls
 from patchlens.fit.data import Item
 from patchlens.inputs import prepare
 from patchlens.models import load_adapter
@@ -32,22 +34,26 @@ def cases():
 
 def test_figures_are_those_of_the_knockouts_and_every_route_has_every_window(adapter, cases):
     found = knockout(adapter, cases, "2 scenes", Settings(width=3, draws=2), path=None, tell=silent)
-    lost = []
+    lost, control = [], []
     for case in cases:
         inputs = prepare(adapter, case.prompt, case.open())
         inputs = adapter.continued(inputs, generate_greedy(adapter, inputs, 20))
-        total = rerun(adapter, inputs).effects([(), Knockout("answer", "image", [3, 4, 5])]).total
+        _, *drawn = with_controls(Stage(adapter, inputs), "image → answer", (), 2, 0)
+        plans = [(), Knockout("answer", "image", [3, 4, 5]), *(own.knockout([3, 4, 5]) for own in drawn)]
+        total = rerun(adapter, inputs).effects(plans).total
         lost.append(float(total[0] - total[1]))
+        control.append(float((total[0] - total[2:]).mean()))
     row = next(row for row in found.rows if row.name == "image → answer, blocks 3-5")
     assert row.value.value == pytest.approx(np.mean(lost), abs=1e-4)
-    assert row.control is not None and abs(row.control.value) < abs(row.value.value)
+    assert row.control.value == pytest.approx(np.mean(control), abs=1e-5)
+    assert abs(np.mean(control)) > 1e-4
     assert len(found.rows) == 4 * (adapter.n_layers + 1)
     assert found.cases == 2 and found.parameters["width"] == 3
 
 
 def test_a_stopped_run_goes_on_and_gives_the_same(adapter, cases, tmp_path, monkeypatch):
     path = tmp_path / "a.jsonl"
-    run = dict(about="2 scenes", settings=Settings(draws=1))
+    run = {"about": "2 scenes", "settings": Settings(draws=1)}
     whole = knockout(adapter, cases, **run, path=None, tell=silent)
     costs = module._costs
 
@@ -60,7 +66,9 @@ def test_a_stopped_run_goes_on_and_gives_the_same(adapter, cases, tmp_path, monk
     with pytest.raises(KeyboardInterrupt):
         knockout(adapter, cases, **run, path=path, tell=silent)
     made = []
-    monkeypatch.setattr(module, "_costs", lambda a, case, *rest: made.append(case.name) or costs(a, case, *rest))
+    monkeypatch.setattr(
+        module, "_costs", lambda a, case, *rest: made.append(case.name) or costs(a, case, *rest)
+    )
     assert knockout(adapter, cases, **run, path=path, tell=silent) == whole
     assert made == [cases[1].name]
 
@@ -69,7 +77,11 @@ def test_pictures_of_ones_own_have_no_thing_and_a_single_one_no_interval(cases):
     adapter = load_adapter("demo")
     own = own_cases([Item("mine", "What is this?", (cases[0].truth.picture,))])
     found = knockout(adapter, own, "mine", Settings(draws=1), path=None, tell=silent)
-    assert {row.name.split(",")[0] for row in found.rows} == {"image → answer", "image → text", "text → answer"}
+    assert {row.name.split(",")[0] for row in found.rows} == {
+        "image → answer",
+        "image → text",
+        "text → answer",
+    }
     assert all(row.value.low is None for row in found.rows)
     assert found.sentence.startswith("In this one case, which tells nothing of others")
 

@@ -1,5 +1,7 @@
 """What is planted is known from how the scenes' language is built, not from a model."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -39,7 +41,7 @@ def test_no_caption_of_many_scenes_goes_against_what_is_settled(tokenizer):
         scene = make_scene(seed)
         for language in ("en", "de", "zh"):
             ids = content_ids(tokenizer, f" {caption(scene, language)}")
-            for token, after in zip(ids, ids[1:], strict=False):
+            for token, after in itertools.pairwise(ids):
                 assert follows.get(token, after) == after
                 met |= {token} & follows.keys()
     assert len(met) >= 8

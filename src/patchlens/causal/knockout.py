@@ -66,7 +66,7 @@ class KnockoutEdges(Intervention):
     Args:
         edges: ``[edge, 2]``: position that may not look, and position it may not look at, in the blocks that
             attend within the sequence. One whose source comes after its query changes nothing.
-        vision_edges: ``[vision_edge, 2]``: position and vision state, in the blocks that attend to vision states.
+        vision_edges: ``[vision_edge, 2]``: position and vision state, in the blocks that attend to those.
         blocks: as in `Knockout`.
     """
 

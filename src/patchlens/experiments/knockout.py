@@ -170,23 +170,23 @@ def _dearest(
     alone = sum(own is not None for own, _ in found[best]) == 1
     if not ((alone or row.stands_out) and row.difference and (row.difference.value or 0.0) > 0):
         return "none costs the answer more than its random control"
+    if alone and row.control:
+        return (
+            f"{row.name} costs most: {row.value.value:.3f} nats, its random control {row.control.value:.3f}"
+        )
     told = f"{row.name} costs most: {row.value} nats, its random control {row.control}"
     sure = _sureness([found[key] for key in keys], keys.index(best))
-    if sure is None:
-        return told
     if sure >= _SURE:
         return f"{told}; it is the dearest in {sure:.0%} of resamples of the cases"
     return f"{told}; but it is the dearest in only {sure:.0%} of resamples of the cases, so others may be"
 
 
-def _sureness(values: Sequence[Values], chosen: int) -> float | None:
-    """Share of resamples of the cases in which the chosen mean is the highest; None for a single case."""
+def _sureness(values: Sequence[Values], chosen: int) -> float:
+    """Share of resamples of the cases in which the chosen mean is the highest."""
     table: NDArray[np.float64] = np.array(
         [[np.nan if own is None else own for own, _ in row] for row in values], np.float64
     )
     n = table.shape[1]
-    if n < 2:
-        return None
     weights = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), _RESAMPLES).astype(np.float64)
     known = np.isfinite(table)
     count = weights @ known.T

@@ -14,8 +14,8 @@ VERDICTS: Final[tuple[Verdict, ...]] = ("grounded", "prior", "inverted", "unclea
 THRESHOLD: Final = 0.25
 """Change of log-probability, in nats, from which on an answer rests on the picture; see `verdict`.
 
-Chosen on 200 validation scenes for each bundled model: of the values tried from 0.1 to 1 the one with most
-planted verdicts right.
+Chosen on 200 validation scenes for each bundled model: of the values tried from 0.1 to 1 the highest
+with the most planted verdicts right.
 """
 FLOOR: Final = math.log(0.01)
 """Log-probabilities below count as this: how unlikely the unlikely is does not matter."""

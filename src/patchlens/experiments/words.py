@@ -44,6 +44,6 @@ def _table(one: Verdicts) -> Table:
         made.add_row(
             Text(visible_text(piece)),
             Text(evidence.verdict, style=_STYLES[evidence.verdict]),
-            *(f"{evidence.drops[kind]:.2f}" for kind in (CONTROL, *KINDS)),
+            *(f"{round(evidence.drops[kind], 2) + 0.0:.2f}" for kind in (CONTROL, *KINDS)),
         )
     return made
