@@ -57,10 +57,15 @@ class Finding:
 
 
 def mean(values: Sequence[float | None], seed: int = 0) -> Estimate:
-    """Mean over cases with its 95% interval, cases resampled; those without a value are left out."""
+    """Mean over cases with its 95% interval, cases resampled; those without a value are left out.
+
+    A single case has a value, but no interval.
+    """
     known = np.array([value for value in values if value is not None], np.float64)
     if not len(known):
         return Estimate(None, None, None)
+    if len(known) == 1:
+        return Estimate(float(known[0]), None, None)
     return bootstrap(np.ones(len(known)), [known[:, None]], _first, seed)
 
 

@@ -1,3 +1,5 @@
 """``patchlens cause``: whether what can be read matters; a module per command, shared options in `shared`."""
 
+from patchlens.cli.cause import grounding as grounding
+from patchlens.cli.cause import knockout as knockout
 from patchlens.cli.cause.shared import causes as causes
