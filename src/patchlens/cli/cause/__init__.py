@@ -1,3 +1,4 @@
 """``patchlens cause``: whether what can be read matters; a module per command, shared options in `shared`."""
 
+from patchlens.cli.cause.patches import patches as patches
 from patchlens.cli.cause.shared import causes as causes
