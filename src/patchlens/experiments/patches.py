@@ -39,7 +39,6 @@ from patchlens.inputs import Inputs, prepare
 from patchlens.models.adapter import Adapter
 
 MAX_NEW_TOKENS: Final = 20
-_DIGITS: Final = 6
 
 
 def one_thing(scene: Scene, rng: np.random.Generator) -> Question | None:
@@ -55,6 +54,7 @@ class Settings:
         layer: at which the lens's map is taken.
         pointing: which patches of the map it is said to point at.
         block: patches across a block of the causal map.
+        step: patches from one block's centre to the next.
         draws: of random patches, for every control.
         word: stands for every answer; None takes it from the model's own answer (`answer_word`).
         seed: of everything drawn at random.
@@ -62,7 +62,8 @@ class Settings:
 
     layer: int = 0
     pointing: Pointing = field(default_factory=lambda: Above(0.1))
-    block: int = 2
+    block: int = 5
+    step: int = 2
     draws: int = 3
     word: str | None = None
     seed: int = 0
@@ -70,8 +71,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.draws < 1:
             raise SelectionError(f"{self.draws} draws of random patches are no control: take 1 or more")
-        if self.block < 1:
-            raise SelectionError(f"a block is 1 patch wide or more, got {self.block}")
+        if self.block < 1 or self.step < 1:
+            raise SelectionError(
+                f"blocks are 1 patch wide or more, and as far apart: got {self.block} and {self.step}"
+            )
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,12 @@ def cause_patches(
 
 
 def measure(subject: Subject, case: Case, settings: Settings) -> Record:
-    """What one case gives: flips and falls of every ablation, and both maps by block."""
+    """What one case gives: flips and falls of every ablation, and both maps by block.
+
+    The lens's map holds the mean probability of the word over each block, the causal map how far the word
+    falls where the answer says it (the whole answer, if it does not), ``causal_answer`` how far the whole
+    answer does. ``peak_pointed`` says whether the lens points at the centre of the costliest block.
+    """
     seen = answered(subject, case, settings)
     if seen is None:
         return {"answer": None}
@@ -190,8 +198,9 @@ def measure(subject: Subject, case: Case, settings: Settings) -> Record:
     by = subject.replacing.by(case)
     todo = [Ablate(numbers.tolist(), by) for numbers in sets.values() if numbers.size]
     flips, texts = _flips(subject.adapter, seen, todo)
-    parts = blocks(seen.grid, settings.block)
-    falls = _falls(seen, [*todo, *(Ablate(part.tolist(), by) for part in parts)])
+    parts = blocks(seen.grid, settings.block, settings.step)
+    falls, word_falls = _falls(seen, [*todo, *(Ablate(part.patches.tolist(), by) for part in parts)])
+    causal_word = word_falls[len(todo) :]
     names = [name for name, numbers in sets.items() if numbers.size]
     thing = _thing(case, seen.inputs)
     return {
@@ -205,8 +214,10 @@ def measure(subject: Subject, case: Case, settings: Settings) -> Record:
         "falls": _grouped(names, falls[: len(todo)]),
         "on_thing": None if thing is None else float(thing[chosen].mean()),
         "thing": None if thing is None else float(thing.mean()),
-        "lens_map": [round(float(np.exp(seen.scores[part]).mean()), _DIGITS + 4) for part in parts],
-        "causal_map": [round(float(fall), _DIGITS) for fall in falls[len(todo) :]],
+        "lens_map": [float(np.exp(seen.scores[part.patches]).mean()) for part in parts],
+        "causal_map": causal_word,
+        "causal_answer": falls[len(todo) :],
+        "peak_pointed": float(parts[int(np.argmax(causal_word))].centre in chosen),
     }
 
 
@@ -241,9 +252,14 @@ def _flips(adapter: Adapter, seen: Answered, todo: Sequence[Interventions]) -> t
     return [float(ids != plain) for ids in changed], [_text(adapter, ids) for ids in changed]
 
 
-def _falls(seen: Answered, todo: Sequence[Interventions]) -> list[float]:
-    total = seen.runs.effects([(), *todo]).total.double().numpy()
-    return (total[0] - total[1:]).tolist()
+def _falls(seen: Answered, todo: Sequence[Interventions]) -> tuple[list[float], list[float]]:
+    """Falls of the log-probability of the answer, and of its word's token where it has one, nats."""
+    effects = seen.runs.effects([(), *todo])
+    step = next((step for step, token in enumerate(seen.answer) if token in seen.word.ids), None)
+    of_word = effects.total if step is None else effects.logprobs[:, step]
+    both = [logprobs.double().numpy() for logprobs in (effects.total, of_word)]
+    answer, word = [(logprobs[0] - logprobs[1:]).tolist() for logprobs in both]
+    return answer, word
 
 
 def _grouped(names: Sequence[str], values: Sequence[float]) -> dict[str, Any]:
@@ -271,6 +287,7 @@ def _parameters(subject: Subject, settings: Settings) -> Mapping[str, Any]:
         "by": subject.replacing.kind,
         "reference": subject.replacing.told,
         "block": settings.block,
+        "step": settings.step,
         "draws": settings.draws,
         "word": settings.word,
         "max_new_tokens": MAX_NEW_TOKENS,

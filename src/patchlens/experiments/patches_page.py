@@ -25,10 +25,11 @@ def with_patch_maps(
 ) -> Reading:
     """Add what `patchlens.experiments.patches.measure` found of a case to its reading through the same lens.
 
-    ``lens_answer`` [layer, pos] is the lens's map of the answer's word, ``pointed_answer`` [pos] is 1 at the
-    patches it is said to point at and 0 at the others, ``causal_answer`` [pos] how far the log-probability of
-    the answer falls when the block of patches that a patch is in is ablated, nats. NaN where no patch stands.
-    The sentence becomes the first note.
+    ``lens_word`` [layer, pos] is the probability of the answer's word, ``pointed_word`` [pos] 1 at
+    patches that the lens points at and 0 at the others. ``causal_word`` and ``causal_answer`` [pos] tell how
+    far the log-probability of that word, and of the whole answer, falls when the block of patches around a
+    patch is ablated, nats. NaN where no patch stands, and where the map skips it. The sentence becomes the
+    first note.
 
     Raises:
         SelectionError: the record is of another prompt, or has no answer.
@@ -38,41 +39,48 @@ def with_patch_maps(
         raise SelectionError(f"{case.name}: the model answered nothing, so there is no map to show")
     inputs = prepare(adapter, case.prompt, case.open())
     grid = patch_grid(patch_places(inputs))
-    parts = blocks(grid, settings.block)
+    parts = blocks(grid, settings.block, settings.step)
     rows = np.flatnonzero(reading.positions.kind == PositionKind.PATCH)
     if len(rows) != record["patches"] or len(rows) != len(grid) or len(parts) != len(record["causal_map"]):
         raise SelectionError(f"{case.name}: the reading and what was measured have other patches")
     word = answer_word(adapter, reading.answer.ids, subject.concepts, settings.word)
     maps = lens_maps(subject.lens, adapter, inputs, word, reading.layers.tolist())
-    causal = np.empty(len(grid), np.float32)
-    for part, fall in zip(parts, record["causal_map"], strict=True):
-        causal[part] = fall
+    centres = [part.centre for part in parts]
+    causal = np.full((2, len(grid)), np.nan, np.float32)
+    causal[:, centres] = [record["causal_map"], record["causal_answer"]]
     pointed = np.zeros(len(grid), np.float32)
     pointed[settings.pointing.chosen(maps.at(settings.layer))] = 1
     n, lens = len(reading.positions), subject.lens.name
-    size = f"{settings.block} x {settings.block} patches" if settings.block > 1 else "patch"
+    size = f"{settings.block} x {settings.block} patches around it are" if settings.block > 1 else "patch is"
+    replaced = f"replaced by {subject.replacing.told}"
     made = (
         Channel(
-            "lens_answer",
+            "lens_word",
             (LAYER, POSITION),
-            _placed(maps.values, rows, n),
-            "nats",
-            f"log-probability of {word.told} under the {lens} lens",
+            _placed(np.exp(maps.values), rows, n),
+            "",
+            f"probability of {word.told} under the {lens} lens",
         ),
         Channel(
-            "pointed_answer",
+            "pointed_word",
             (POSITION,),
             _placed(pointed, rows, n),
             "",
             f"1: pointed at by the {lens} lens at layer {settings.layer}",
         ),
         Channel(
+            "causal_word",
+            (POSITION,),
+            _placed(causal[0], rows, n),
+            "nats",
+            f"how far the log-probability of the word in the answer falls when the {size} {replaced}",
+        ),
+        Channel(
             "causal_answer",
             (POSITION,),
-            _placed(causal, rows, n),
+            _placed(causal[1], rows, n),
             "nats",
-            f"how far the log-probability of the answer falls when a {size} is replaced by "
-            f"{subject.replacing.told}",
+            f"how far the log-probability of the whole answer falls when the {size} {replaced}",
         ),
     )
     notes = (sentence, *(note for note in reading.notes if note != sentence))

@@ -89,10 +89,14 @@ def _maps(records: Sequence[Record], seed: int) -> list[Row]:
         name = "lens map, causal map | another's"
         controls = [_strange(records, number) for number in range(len(records))]
     made = [compared(name, "Spearman", own, controls, seed)] if records else []
+    peaks = [record["peak_pointed"] for record in records]
+    shares = [record["pointed"] / record["patches"] for record in records]
+    if records:
+        made.append(compared("is pointed at: causal peak | any patch", "share", peaks, shares, seed))
     shown = [record["on_thing"] for record in records]
     if any(value is not None for value in shown):
         bases = [record["thing"] for record in records]
-        made.append(compared("show the thing: pointed at | all", "share", shown, bases, seed))
+        made.append(compared("shows the thing: pointed at | any patch", "share", shown, bases, seed))
     return made
 
 
@@ -173,7 +177,7 @@ def _one(record: Record, lens: str, layer: int) -> str:
 
 
 def _notes(records: Sequence[Record], known: Sequence[Record]) -> tuple[str, ...]:
-    made: list[str] = []
+    made: list[str] = ["one case has no interval"] if len(known) == 1 else []
     if len(known) < len(records):
         made.append(f"{len(records) - len(known)} of {len(records)} cases had no answer and are left out")
     rights = [record["right"] for record in known if record["right"] is not None]

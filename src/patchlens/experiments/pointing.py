@@ -179,15 +179,37 @@ def around(grid: NDArray[np.int64], chosen: Numbers, rng: np.random.Generator) -
     return np.sort(shuffled[np.argsort(distance[shuffled], kind="stable")][: len(chosen)])
 
 
-def blocks(grid: NDArray[np.int64], side: int) -> list[Numbers]:
-    """Cut every picture's patches into blocks of ``side`` x ``side``, smaller at the right and lower edge.
+@dataclass(frozen=True)
+class Block:
+    """The patches around one, itself included; ``centre`` and ``patches`` are numbers."""
+
+    centre: int
+    patches: Numbers
+
+
+def blocks(grid: NDArray[np.int64], side: int, step: int = 1) -> list[Block]:
+    """Blocks of ``side`` x ``side`` patches around every ``step``-th patch across and down, cut at the edges.
+
+    With a side over the step they overlap, as the windows of occlusion maps do (Zeiler & Fergus 2014).
+
+    Args:
+        grid: `patch_grid`.
+        side: patches across; of an even number the block reaches one further down and right.
+        step: from one centre to the next.
 
     Raises:
-        SelectionError: ``side`` is under 1.
+        SelectionError: either is under 1, or there is no patch where a centre should be.
     """
-    if side < 1:
-        raise SelectionError(f"a block is 1 patch wide or more, got {side}")
-    keys = np.concatenate([grid[:, :1], grid[:, 1:] // side], 1)
-    _, inverse = np.unique(keys, axis=0, return_inverse=True)
-    inverse = inverse.ravel()
-    return [np.flatnonzero(inverse == number) for number in range(inverse.max() + 1)]
+    if side < 1 or step < 1:
+        raise SelectionError(f"blocks are 1 patch wide or more, and as far apart: got {side} and {step}")
+    on = (grid[:, 1:] % step == step // 2).all(1)
+    centres = np.flatnonzero(on)
+    if not centres.size:
+        raise SelectionError(f"with a step of {step} no block fits the picture: choose a smaller one")
+    low, high = (side - 1) // 2, side // 2
+    made: list[Block] = []
+    for centre in centres.tolist():
+        away = grid[:, 1:] - grid[centre, 1:]
+        near = ((away >= -low) & (away <= high)).all(1) & (grid[:, 0] == grid[centre, 0])
+        made.append(Block(centre, np.flatnonzero(near)))
+    return made

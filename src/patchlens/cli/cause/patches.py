@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from patchlens.experiments.pointing import Pointing
 
 DRAWS, DRAWS_ALONE = 3, 20
-BLOCK, BLOCK_ALONE = 2, 1
+STEP, STEP_ALONE = 2, 1
 
 
 @causes.command()
@@ -65,9 +65,13 @@ def patches(
         str | None, typer.Option("--word", help="Word of the answer to map; taken from it if left out.")
     ] = None,
     block: Annotated[
+        int, typer.Option("--block", help="Patches across the block around each patch, for the causal map.")
+    ] = 5,
+    step: Annotated[
         int | None,
         typer.Option(
-            "--block", help="Patches across a block of the causal map. 1 for a picture, else 2, if left out."
+            "--step",
+            help="Patches from one block to the next. 1 for one picture, else 2, if left out.",
         ),
     ] = None,
     draws: Annotated[
@@ -75,7 +79,7 @@ def patches(
         typer.Option("--draws", help="Draws of random patches. 20 for a picture, else 3, if left out."),
     ] = None,
     seeds: SeedsOption = 5,
-    scenes: ScenesOption = 20,
+    scenes: ScenesOption = 12,
     out: OutOption = None,
     json: JsonOption = None,
     html: Annotated[
@@ -110,7 +114,8 @@ def patches(
         found = find_lens(lens or ("cross" if adapter.cross_blocks else "logit"), adapter)
         subject = subject_of(adapter, found, make_replacing(adapter, cases, by, seed), cases)
         settings = Settings(
-            block=(BLOCK_ALONE if alone else BLOCK) if block is None else block,
+            block=block,
+            step=(STEP_ALONE if alone else STEP) if step is None else step,
             draws=(DRAWS_ALONE if alone else DRAWS) if draws is None else draws,
             word=word,
             seed=seed,
