@@ -70,7 +70,7 @@ def _pairs(records: Sequence[Record], key: str, title: str, unit: str, seed: int
     for name, own, control in _PAIRS:
         values = [_value(record[key].get(own)) for record in records]
         controls = [_value(record[key].get(control)) for record in records]
-        if any(value is not None for value in values):
+        if any(None not in pair for pair in zip(values, controls, strict=True)):
             made.append(compared(f"{title}: {name}", unit, values, controls, seed))
     return made
 

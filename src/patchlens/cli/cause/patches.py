@@ -102,7 +102,7 @@ def patches(
         from patchlens.experiments.patches_page import read_with_maps
         from patchlens.experiments.replacing import make_replacing
         from patchlens.registry import find_lens
-        from patchlens.run import load
+        from patchlens.run import Model, load
 
         cases, about = cases_of(image, prompt, data, seeds, scenes, one_thing)
         alone = len(cases) == 1
@@ -121,7 +121,10 @@ def patches(
             seed=seed,
         )
         settings, note = settle(subject, cases, settings, layer, pointing, tell)
-        outcome = cause_patches(subject, cases, settings, about=about, tell=tell, out=out, notes=(note,))
+        notes = [note]
+        if image is not None:
+            notes += Model(adapter).trace(str(image), prompt or "", max_new_tokens=0, layers=[0]).notes
+        outcome = cause_patches(subject, cases, settings, about=about, tell=tell, out=out, notes=notes)
         if html is not None:
             from patchlens.views.html import write_page
 
