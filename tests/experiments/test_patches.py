@@ -143,8 +143,16 @@ def greedy(adapter, inputs, intervention, most):
     return tuple(said)
 
 
+def logprob(adapter, inputs, answer, intervention):
+    """Log-probability of an answer, in one pass of the whole model."""
+    told = adapter.continued(inputs, answer)
+    with torch.no_grad(), adapter.undisturbed(), intervening(adapter, told, intervention):
+        logits = adapter.model(**told.tensors, use_cache=False).logits[0, told.n_prompt - 1 : -1]
+    return float(logits.log_softmax(-1)[range(len(answer)), answer].sum())
+
+
 @pytest.mark.parametrize(("model", "lens", "layer"), [("demo", "logit", 2), ("demo-cross", "cross", 6)])
-def test_flips_are_those_of_whole_passes_of_the_model(model, lens, layer):
+def test_flips_and_falls_are_those_of_whole_passes_of_the_model(model, lens, layer):
     adapter = load(model).adapter
     cases = drawn_cases(one_thing, 1, 2, first=9_300_000)
     subject = subject_of(adapter, find_lens(lens, adapter), make_replacing(adapter, cases, "mean"), cases)
@@ -160,6 +168,8 @@ def test_flips_are_those_of_whole_passes_of_the_model(model, lens, layer):
             ablated = Ablate(numbers.tolist(), subject.replacing.by(case))
             said = greedy(adapter, seen.inputs, ablated, patches.MAX_NEW_TOKENS)
             assert record["flips"][name] == float(said != plain)
+            before, after = (logprob(adapter, seen.inputs, plain, what) for what in ((), ablated))
+            assert record["falls"][name] == pytest.approx(before - after, abs=1e-3)
             seen_flips.add(said != plain)
             if name == "pointed":
                 assert record["instead"] == adapter.tokenizer.decode(said).strip()

@@ -91,6 +91,14 @@ def test_what_random_patches_do_too_is_no_evidence(random):
     assert sentence.endswith("this does not show that the answer depends on them more than on other patches.")
 
 
+def test_a_difference_that_could_be_chance_is_no_evidence():
+    records = [record(pointed=float(n < 11), random=[float(n % 2)] * 2) for n in range(20)]
+    finding = found(records)
+    row = rows(finding)["flips: pointed at | random"]
+    assert row.difference.value == pytest.approx(0.05) and not row.stands_out
+    assert "does not show" in finding.sentence
+
+
 def test_few_cases_say_nothing_of_others():
     assert found([record()] * 3).sentence == "3 cases are too few to say anything of others like them."
 

@@ -13,7 +13,7 @@ from patchlens.experiments.cases import Case
 from patchlens.experiments.ledger import Record
 from patchlens.experiments.patches import Settings, Subject
 from patchlens.experiments.pointing import answer_word, blocks, lens_maps, patch_grid, patch_places
-from patchlens.inputs import prepare
+from patchlens.inputs import Inputs, prepare
 from patchlens.reading import Reading
 from patchlens.records import Channel
 from patchlens.run import Model
@@ -34,54 +34,13 @@ def with_patch_maps(
     Raises:
         SelectionError: the record is of another prompt, or has no answer.
     """
-    adapter = subject.adapter
     if record["answer"] is None or not reading.answer.ids:
         raise SelectionError(f"{case.name}: the model answered nothing, so there is no map to show")
-    inputs = prepare(adapter, case.prompt, case.open())
-    grid = patch_grid(patch_places(inputs))
-    parts = blocks(grid, settings.block, settings.step)
+    inputs = prepare(subject.adapter, case.prompt, case.open())
     rows = np.flatnonzero(reading.positions.kind == PositionKind.PATCH)
-    if len(rows) != record["patches"] or len(rows) != len(grid) or len(parts) != len(record["causal_map"]):
-        raise SelectionError(f"{case.name}: the reading and what was measured have other patches")
-    word = answer_word(adapter, reading.answer.ids, subject.concepts, settings.word)
-    maps = lens_maps(subject.lens, adapter, inputs, word, reading.layers.tolist())
-    centres = [part.centre for part in parts]
-    causal = np.full((2, len(grid)), np.nan, np.float32)
-    causal[:, centres] = [record["causal_map"], record["causal_answer"]]
-    pointed = np.zeros(len(grid), np.float32)
-    pointed[settings.pointing.chosen(maps.at(settings.layer))] = 1
-    n, lens = len(reading.positions), subject.lens.name
-    size = f"{settings.block} x {settings.block} patches around it are" if settings.block > 1 else "patch is"
-    replaced = f"replaced by {subject.replacing.told}"
     made = (
-        Channel(
-            "lens_word",
-            (LAYER, POSITION),
-            _placed(np.exp(maps.values), rows, n),
-            "",
-            f"probability of {word.told} under the {lens} lens",
-        ),
-        Channel(
-            "pointed_word",
-            (POSITION,),
-            _placed(pointed, rows, n),
-            "",
-            f"1: pointed at by the {lens} lens at layer {settings.layer}",
-        ),
-        Channel(
-            "causal_word",
-            (POSITION,),
-            _placed(causal[0], rows, n),
-            "nats",
-            f"how far the log-probability of the word in the answer falls when the {size} {replaced}",
-        ),
-        Channel(
-            "causal_answer",
-            (POSITION,),
-            _placed(causal[1], rows, n),
-            "nats",
-            f"how far the log-probability of the whole answer falls when the {size} {replaced}",
-        ),
+        *_lens_channels(reading, subject, inputs, settings, rows),
+        *_causal_channels(reading, subject, inputs, settings, rows, record),
     )
     notes = (sentence, *(note for note in reading.notes if note != sentence))
     told = replace(reading, channels=(*reading.channels, *made), notes=notes)
@@ -103,3 +62,47 @@ def _placed(values: NDArray[np.floating], rows: NDArray[np.intp], n: int) -> NDA
     out = np.full((*values.shape[:-1], n), np.nan, np.float32)
     out[..., rows] = values
     return out
+
+
+def _lens_channels(
+    reading: Reading, subject: Subject, inputs: Inputs, settings: Settings, rows: NDArray[np.intp]
+) -> tuple[Channel, Channel]:
+    """The word's probability, and which patches are said to be pointed at."""
+    word = answer_word(subject.adapter, reading.answer.ids, subject.concepts, settings.word)
+    maps = lens_maps(subject.lens, subject.adapter, inputs, word, reading.layers.tolist())
+    pointed = np.zeros(len(rows), np.float32)
+    pointed[settings.pointing.chosen(maps.at(settings.layer))] = 1
+    n, lens = len(reading.positions), subject.lens.name
+    probability = f"probability of {word.told} under the {lens} lens"
+    at = f"1: pointed at by the {lens} lens at layer {settings.layer}"
+    return (
+        Channel("lens_word", (LAYER, POSITION), _placed(np.exp(maps.values), rows, n), "", probability),
+        Channel("pointed_word", (POSITION,), _placed(pointed, rows, n), "", at),
+    )
+
+
+def _causal_channels(
+    reading: Reading,
+    subject: Subject,
+    inputs: Inputs,
+    settings: Settings,
+    rows: NDArray[np.intp],
+    record: Record,
+) -> tuple[Channel, ...]:
+    """Falls at the centres of the blocks."""
+    grid = patch_grid(patch_places(inputs))
+    parts = blocks(grid, settings.block, settings.step)
+    if len(rows) != record["patches"] or len(rows) != len(grid) or len(parts) != len(record["causal_map"]):
+        raise SelectionError("the reading and what was measured have other patches")
+    size = f"{settings.block} x {settings.block} patches around it are" if settings.block > 1 else "patch is"
+    by = subject.replacing.told
+    made: list[Channel] = []
+    for name, key, what in (
+        ("causal_word", "causal_map", "the word in the answer"),
+        ("causal_answer", "causal_answer", "the whole answer"),
+    ):
+        values = np.full(len(grid), np.nan, np.float32)
+        values[[part.centre for part in parts]] = record[key]
+        text = f"how far the log-probability of {what} falls when the {size} replaced by {by}"
+        made.append(Channel(name, (POSITION,), _placed(values, rows, len(reading.positions)), "nats", text))
+    return tuple(made)
