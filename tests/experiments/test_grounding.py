@@ -10,7 +10,6 @@ from patchlens.errors import ImageError, PromptError, SelectionError
 from patchlens.experiments import grounding as module
 from patchlens.experiments.cases import drawn_cases, own_cases
 from patchlens.experiments.grounding import Asked, grounding
-from patchlens.experiments.judged import share
 from patchlens.experiments.planted import ask_planted
 from patchlens.experiments.replies import begun, blinded, replies, said
 from patchlens.fit.data import Item
@@ -173,9 +172,3 @@ def test_what_is_begun_becomes_part_of_the_prompt():
     longer = begun(adapter, inputs, " a g ")
     assert longer.n_prompt == len(longer) == len(inputs) + 2
     assert adapter.tokenizer.convert_ids_to_tokens(longer.ids[-2:].tolist()) == ["▁a", "▁g"]
-
-
-def test_shares_of_all_or_none_keep_an_honest_interval():
-    assert share([1.0] * 30).low == pytest.approx(0.9) and share([0.0] * 30).high == pytest.approx(0.1)
-    assert share([1.0]).low == 0 and share([]).value is None
-    assert 0 < share([1.0, 0.0, 1.0, 1.0]).value < 1

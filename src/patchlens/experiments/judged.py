@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from patchlens.experiments.cases import Case
@@ -11,7 +11,6 @@ from patchlens.experiments.finding import Finding, Row, compared, mean
 from patchlens.experiments.ledger import Record
 from patchlens.experiments.replaced import CONTROL, KINDS
 from patchlens.experiments.verdict import THRESHOLD, VERDICTS, Evidence, Under, weigh
-from patchlens.fit.intervals import Estimate
 
 
 @dataclass(frozen=True)
@@ -113,8 +112,9 @@ def _effects(known: Sequence[Verdicts]) -> list[Row]:
 def _shares(known: Sequence[Verdicts]) -> list[Row]:
     """How many answers get each verdict, beside those of the model from which pictures are hidden."""
     return [
-        _beside(
+        compared(
             f"answers {name}",
+            "share",
             [_is(one.seen, name) for one in known],
             [_is(one.blinded, name) for one in known],
         )
@@ -132,27 +132,11 @@ def _planted(known: Sequence[Verdicts]) -> tuple[Row, ...]:
     intact = [_share(one.seen, None, "prior") for one in known]
     right = [*opened, *fixed]
     return (
-        _beside("planted: needs the picture, called grounded", opened, hidden),
-        Row("planted: settled by what is said, called prior", "share", share(fixed), share(called)),
-        _beside("planted: pictures hidden from the model, called prior", blind, intact),
-        Row("planted: verdicts right, the first two", "share", share(right)),
+        compared("planted: needs the picture, called grounded", "share", opened, hidden),
+        Row("planted: settled by what is said, called prior", "share", mean(fixed), mean(called)),
+        compared("planted: pictures hidden from the model, called prior", "share", blind, intact),
+        Row("planted: verdicts right, the first two", "share", mean(right)),
     )
-
-
-def share(values: Sequence[float | None]) -> Estimate:
-    """Mean share with its 95% interval; where all cases agree, by the rule of three: off by 3 / n at most."""
-    known = [value for value in values if value is not None]
-    found = mean(known)
-    if found.value == 1:
-        return Estimate(1.0, max(0.0, 1 - 3 / len(known)), 1.0)
-    if found.value == 0:
-        return Estimate(0.0, 0.0, min(1.0, 3 / len(known)))
-    return found
-
-
-def _beside(name: str, values: Sequence[float | None], controls: Sequence[float | None]) -> Row:
-    row = compared(name, "share", values, controls)
-    return replace(row, value=share(values), control=share(controls))
 
 
 def _share(answered: Answered | None, tokens: Sequence[int] | None, name: str) -> float | None:

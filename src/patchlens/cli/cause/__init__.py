@@ -2,4 +2,5 @@
 
 from patchlens.cli.cause import grounding as grounding
 from patchlens.cli.cause import knockout as knockout
+from patchlens.cli.cause.patches import patches as patches
 from patchlens.cli.cause.shared import causes as causes
