@@ -54,3 +54,5 @@ def test_shares_of_all_or_none_keep_an_honest_interval():
     found = mean([1.0, 0.0, 1.0, 1.0])  # Wilson 1927
     assert found.value == 0.75
     assert (found.low, found.high) == pytest.approx((0.3006, 0.9544), abs=1e-4)
+    less = mean([-1.0, 0.0, -1.0, -1.0])
+    assert (less.value, less.low, less.high) == pytest.approx((-0.75, -0.9544, -0.3006), abs=1e-4)

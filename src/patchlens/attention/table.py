@@ -17,9 +17,9 @@ from patchlens.attention.account import Account, BlockAccount
 from patchlens.attention.queries import STEPS, WORD
 from patchlens.attention.shares import CLASSES
 from patchlens.axes import VISION, PositionKind
+from patchlens.views.terminal import UNLIMITED, print_table
 from patchlens.views.words import percent, visible, visible_text
 
-UNLIMITED: Final = 10_000
 NAMES: Final = ("patches", "other", "text", "special", "sinks")
 PATCH: Final = CLASSES.index(PositionKind.PATCH)
 TOP_HEADS: Final = 3
@@ -38,11 +38,8 @@ def print_account(account: Account, console: Console) -> None:
     if len(account.queries) > 1:
         tables.append(query_table(account))
     for table in tables:
-        if console.is_terminal:
-            console.print(table)
-        else:
-            table.box = None
-            Console(file=console.file, width=UNLIMITED, color_system=None).print(table)
+        print_table(table, console)
+        if not console.is_terminal:
             console.print()
     several = " and over what was asked for" if len(account.queries) > 1 else ""
     console.print(Text(LEGEND.format(queries=several), style="dim"), soft_wrap=True)

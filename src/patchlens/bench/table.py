@@ -9,9 +9,8 @@ from rich.text import Text
 
 from patchlens.bench import shown
 from patchlens.bench.board import Board, ModelScores
+from patchlens.views.terminal import print_table
 from patchlens.views.words import visible_text
-
-UNLIMITED = 10_000
 
 
 def print_board(board: Board, console: Console) -> None:
@@ -19,12 +18,7 @@ def print_board(board: Board, console: Console) -> None:
     for scores in board.models:
         head = Text(visible_text(scores.model), style="bold")
         console.print(head.append(visible_text(f" · {scores.dtype} · {board.data}"), style="not bold dim"))
-        if console.is_terminal:
-            console.print(table(scores))
-        else:
-            plain = table(scores)
-            plain.box = None
-            Console(file=console.file, width=UNLIMITED, color_system=None).print(plain)
+        print_table(table(scores), console)
         for name, reason in scores.left_out.items():
             console.print(Text(visible_text(f"left out: {name}: {reason}"), style="dim"), soft_wrap=True)
         console.print()

@@ -61,8 +61,8 @@ def mean(values: Sequence[float | None], seed: int = 0) -> Estimate:
     """Mean over cases with its 95% interval, cases resampled; those without a value are left out.
 
     One case alone has no interval: resampling it would give the same case again, as if nothing could vary.
-    For the same reason shares of yes and no (values 0 and 1) get Wilson's interval, which has a width even
-    where all cases agree.
+    For the same reason shares of yes and no (values 0 and 1, or 0 and -1 of a difference) get Wilson's
+    interval, which has a width even where all cases agree.
     """
     known = np.array([value for value in values if value is not None], np.float64)
     if not len(known):
@@ -71,6 +71,9 @@ def mean(values: Sequence[float | None], seed: int = 0) -> Estimate:
         return Estimate(float(known[0]), None, None)
     if np.isin(known, (0.0, 1.0)).all():
         return _wilson(float(known.mean()), len(known))
+    if np.isin(known, (0.0, -1.0)).all():
+        less = _wilson(-float(known.mean()), len(known))
+        return Estimate(*(None if bound is None else -bound for bound in (less.value, less.high, less.low)))
     return bootstrap(np.ones(len(known)), [known[:, None]], _first, seed)
 
 

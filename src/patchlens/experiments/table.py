@@ -9,6 +9,7 @@ from rich.text import Text
 
 from patchlens.experiments.finding import Finding, Row
 from patchlens.fit.intervals import Estimate
+from patchlens.views.terminal import print_table
 from patchlens.views.words import visible_text
 
 
@@ -16,7 +17,7 @@ def print_finding(finding: Finding, console: Console) -> None:
     """Print what was done, the figures beside their controls, and what they support."""
     head = Text(visible_text(f"{finding.model} · {finding.about}"), style="bold")
     console.print(head, soft_wrap=True)
-    console.print(_table(finding))
+    print_table(_table(finding), console)
     console.print(Text(visible_text(finding.sentence)), soft_wrap=True)
     for note in finding.notes:
         console.print(Text(visible_text(f"note: {note}"), style="dim"), soft_wrap=True)

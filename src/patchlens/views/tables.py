@@ -18,6 +18,7 @@ from patchlens.axes import layer_name
 from patchlens.reading import Reading
 from patchlens.records import Candidate
 from patchlens.views.places import place_name
+from patchlens.views.terminal import UNLIMITED, print_table
 from patchlens.views.words import percent, target_name, visible, visible_text
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 CELL: Final = 15
 GAP: Final = 3
 FIXED: Final = 37
-UNLIMITED: Final = 10_000
 FINAL: Final = "bold yellow"
 
 
@@ -43,11 +43,10 @@ def print_reading(
     console.print(story(reading, column), soft_wrap=True)
     if console.is_terminal:
         room = console.width - FIXED - (CELL + GAP) * len(reading.targets)
-        console.print(layer_table(reading, column, ranks=max(1, room // (CELL + GAP))))
+        table = layer_table(reading, column, ranks=max(1, room // (CELL + GAP)))
     else:
         table = layer_table(reading, column, cell=UNLIMITED)
-        table.box = None
-        Console(file=console.file, width=UNLIMITED, color_system=None).print(table)
+    print_table(table, console)
 
 
 def heading(reading: Reading) -> Text:
