@@ -44,7 +44,7 @@ def auroc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> NDArray[
 
 
 def mid_ranks(scores: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Rank from 1 of each score ``[.., n]`` along the last axis; equal scores share the mean of their ranks."""
+    """Rank from 1 of each score ``[.., n]`` along the last axis; equal ones share the mean of their ranks."""
     order = np.argsort(scores, -1, kind="stable")
     ranked = np.take_along_axis(scores, order, -1)
     place = np.broadcast_to(np.arange(1.0, scores.shape[-1] + 1), scores.shape)

@@ -216,7 +216,7 @@ def concept_log_probs(
 
 
 def next_log_probs(unembed: Unembed, normed: Float[Tensor, "pos d_model"]) -> Float[Tensor, "pos vocab"]:
-    """Log-probabilities of all tokens, in float32 and nats, of final-normed states (as `Lens.normed` gives)."""
+    """Log-probabilities of all tokens, float32, in nats, of final-normed states (as `Lens.normed` gives)."""
     logits = torch.nn.functional.linear(normed.to(unembed.weight.dtype), unembed.weight, unembed.bias)
     return unembed.finish(logits.float()).log_softmax(-1)
 

@@ -1,4 +1,4 @@
-"""How well a score tells what is made up: AUROC and F1 with pictures resampled, thresholds chosen elsewhere."""
+"""How well a score tells what is made up: AUROC and F1, pictures resampled, thresholds chosen elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHUFFLES: Final = 20
 
 @dataclass(frozen=True)
 class Scored:
-    """One score of many nouns: ``values`` (low: made up), ``made_up``, and the number of its picture, ``[n]``."""
+    """One score of nouns, ``[n]`` each: ``values`` (low: made up), ``made_up``, number of its ``picture``."""
 
     values: NDArray[np.floating[Any]]
     made_up: NDArray[np.bool_]
@@ -35,7 +35,7 @@ class Scored:
 
 
 def _wins(scored: Scored) -> Array:
-    """How often a made-up noun of a picture scores lower than another of a picture, ``[picture, picture]``."""
+    """How often a made-up noun of one picture scores lower than another of one, ``[picture, picture]``."""
     n = int(scored.picture.max(initial=-1)) + 1
     wins = np.zeros((n, n))
     up = np.flatnonzero(scored.made_up)
@@ -49,14 +49,13 @@ def _wins(scored: Scored) -> Array:
     return wins
 
 
-def compared_auroc(
-    own: Scored, controls: Sequence[Scored], seed: int
-) -> tuple[Estimate, Estimate, Estimate]:
+def compared_auroc(own: Scored, controls: Sequence[Scored], seed: int) -> tuple[Estimate, Estimate, Estimate]:
     """AUROC, the mean of that of controls, and their difference, with pictures resampled together."""
     n = 1 + max(int(each.picture.max(initial=0)) for each in (own, *controls))
     parts = [_parts(each, n) for each in (own, *controls)]
 
     def of(index: int, weights: Array) -> Array:
+        weights = np.rint(weights * n)
         wins, up, down = parts[index]
         pairs = (weights @ up) * (weights @ down)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -92,9 +91,9 @@ def compared_f1(
 
 
 def best_f1_threshold(scored: Scored) -> float:
-    """The threshold with the highest F1, halfway between two scores; minus infinity without a made-up noun."""
+    """The threshold with the highest F1, halfway between two scores; below all without a made-up noun."""
     if not scored.made_up.any():
-        return float("-inf")
+        return float(np.min(scored.values, initial=0.0)) - 1.0
     known = np.unique(scored.values)
     tried = [*((known[1:] + known[:-1]) / 2).tolist(), float(known[-1]) + 1.0]
     n = int(scored.picture.max()) + 1
@@ -121,7 +120,7 @@ def _counts(scored: Scored, threshold: float, n: int) -> Array:
     """True positives, false positives and false negatives of each picture, ``[picture, 3]``."""
     called = scored.values < threshold
     cells = (called & scored.made_up, called & ~scored.made_up, ~called & scored.made_up)
-    return np.stack([np.bincount(scored.picture, cell, n) for cell in cells], 1)
+    return np.stack([np.bincount(scored.picture, cell, n) for cell in cells], 1).astype(np.float64)
 
 
 def _f1(counts: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Fidelity: does a lens foretell what the model will say when its state is changed?"""
+"""Fidelity: whether a lens foretells what the model will say when its state is changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -30,7 +29,7 @@ from patchlens.experiments.directions import (
 )
 from patchlens.experiments.fidelity_rows import rows_of, sentence_of
 from patchlens.experiments.finding import Finding
-from patchlens.experiments.ledger import Ledger, Record, Tell, each, head_of
+from patchlens.experiments.ledger import Ledger, Record, Tell, each, head_of, silent
 from patchlens.fit.survey import model_digest
 from patchlens.inputs import Inputs, prepare
 from patchlens.lens import KindedLens, Lens, ReadingLens, VisionLens
@@ -103,7 +102,7 @@ def fidelity(
         SelectionError: a layer does not exist, or patches have no states at every layer.
         DataError: the reference is too small, or the file is of another run.
     """
-    own, told = settings or FidelitySettings(), tell or _silent
+    own, told = settings or FidelitySettings(), tell or silent
     layers = _layers(adapter, own)
     readers = {name: speaking(name, lens, own.at) for name, lens in lenses.items()}
     parameters = {
@@ -122,7 +121,7 @@ def fidelity(
     }
     one = partial(_one, adapter, readers, axes, own.at)
     records = list(each(cases, one, Ledger(path, head), told).values())
-    rows = rows_of(records, list(lenses), layers, own)
+    rows = rows_of(records, list(lenses), layers, own.basis, own.seed)
     counts = sorted({len(of[layer].directions) for of in axes.values() for layer in layers})
     return Finding(
         "fidelity",
@@ -144,8 +143,8 @@ def speaking(name: str, lens: AnyLens, at: At) -> Lens:
     """
     if isinstance(lens, (ReadingLens, VisionLens)):
         raise LensError(
-            f"the {name} lens gives no distribution over the next token at a state, so it cannot foretell what "
-            "a change does: choose logit, tuned or jacobian"
+            f"the {name} lens gives no distribution over the next token at a state, so it cannot foretell "
+            "what a change does: choose logit, tuned or jacobian"
         )
     kind = "answer" if at == "last" else "patch"
     return lens.for_kind(kind) if isinstance(lens, KindedLens) else lens
@@ -241,19 +240,16 @@ def _what(settings: FidelitySettings, counts: Sequence[int]) -> str:
 
 def _notes(settings: FidelitySettings, cases: Sequence[Case]) -> tuple[str, ...]:
     notes = [
-        "control: the same figure with directions shuffled, or what the row says; the mean is over layers"
+        "control: directions shuffled, or what the row says; without a layer: the mean over layers",
+        "answer's word: foretold against true change of its log-probability, picture by picture",
     ]
     if len(cases) < 2:
         notes.append("of one picture there is no interval, and its figures are of no other")
     if settings.basis == "lens":
-        notes.append("each lens is asked of its own directions, so lenses are not compared on the same changes")
+        notes.append("each lens has its own directions here, so lenses are not compared on the same changes")
     return tuple(notes)
 
 
 def _short(values: Tensor) -> list[float]:
     """Six digits, so that files of records stay small."""
     return [float(f"{value:.6g}") for value in values.tolist()]
-
-
-def _silent(_what: str, _done: int, _total: int) -> None:
-    pass

@@ -2,43 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from patchlens.bench.metrics import mid_ranks
 from patchlens.experiments.finding import Row, mean
-from patchlens.experiments.ranks import partial_spearman, spearman
-from patchlens.fit.intervals import Estimate, bootstrap
-
-if TYPE_CHECKING:
-    from patchlens.experiments.fidelity import FidelitySettings
+from patchlens.experiments.ranks import correlated, partial
+from patchlens.fit.intervals import RESAMPLES, Estimate
 
 Array = NDArray[np.float64]
-Means = list[Array]
-"""Means over pictures, ``[resample, layer, direction]`` each."""
+Figures = Mapping[str, Array]
+"""By name, rank correlations with the true effect: ``[1 + resample, layer]``, all pictures first."""
 UNIT: Final = "Spearman"
 _SHUFFLES: Final = 20
-_FIELDS: Final = ("foretold", "true", "size", "shift")
-FORETOLD, TRUE, SIZE, SHIFT = range(4)
+_WIDE: Final = 1.96
 
 
 def rows_of(
-    records: Sequence[dict[str, Any]], lenses: Sequence[str], layers: Sequence[int], settings: FidelitySettings
+    records: Sequence[Mapping[str, Any]],
+    lenses: Sequence[str],
+    layers: Sequence[int],
+    basis: Literal["principal", "lens"],
+    seed: int,
 ) -> tuple[Row, ...]:
-    """Rows of each lens: the mean over layers beside its controls, the answer's word, then layer by layer."""
+    """Rows of each lens: the mean over layers beside its controls, the answer's word, then layer by layer.
+
+    Args:
+        records: one per picture.
+        lenses: names, the logit lens among them or not.
+        layers: their numbers, in the records' order.
+        basis: whether lenses were asked of the same directions, so that they can be compared.
+        seed: of resamples and shuffles.
+    """
+    figures = {name: resampled(records, name, seed) for name in lenses}
     rows: list[Row] = []
-    for name in lenses:
-        rows += _means(_Ranked(records, name, settings.seed), name)
-        if name != "logit" and "logit" in lenses and settings.basis == "principal":
-            rows.append(_against_logit(records, name, settings.seed))
-        rows.append(_word(records, name, settings.seed))
-    for name in lenses:
-        ranked = _Ranked(records, name, settings.seed)
-        for index, layer in enumerate(layers):
-            rows.append(ranked.row(f"{name}, layer {layer}, against size", _rho, _rho_size, index))
-    return tuple(rows)
+    for name, own in figures.items():
+        rows += _means(own, name)
+        if name != "logit" and "logit" in figures and basis == "principal":
+            rows.append(_row(f"{name}, against logit", own["lens"], figures["logit"]["lens"]))
+        rows.append(_word(records, name, seed))
+    return (
+        *rows,
+        *(
+            _row(f"{name}, layer {layer}, against size", own["lens"], own["size"], index)
+            for name, own in figures.items()
+            for index, layer in enumerate(layers)
+        ),
+    )
 
 
 def sentence_of(rows: Sequence[Row], lenses: Sequence[str]) -> str:
@@ -59,121 +72,91 @@ def sentence_of(rows: Sequence[Row], lenses: Sequence[str]) -> str:
     )
 
 
-class _Ranked:
-    """One lens's figures of all pictures, resampled together."""
+def resampled(records: Sequence[Mapping[str, Any]], name: str, seed: int) -> Figures:
+    """Rank correlations over directions, of effects averaged over pictures, under resamples of the pictures.
 
-    def __init__(self, records: Sequence[dict[str, Any]], name: str, seed: int) -> None:
-        self.shape = len(records[0][name]["true"]), max(map(len, records[0][name]["true"]))
-        self.sums = [_stacked(records, name, field) for field in _FIELDS]
-        self.seed = seed
-
-    def row(self, name: str, own: _Figure, control: _Figure, layer: int | None = None) -> Row:
-        """A figure, its control, and their difference in the same resamples."""
-        return Row(
-            name,
-            UNIT,
-            self.estimate(own, layer),
-            self.estimate(control, layer),
-            self.estimate(lambda means: own(means) - control(means), layer),
-        )
-
-    def estimate(self, figure: _Figure, layer: int | None = None) -> Estimate:
-        """Mean over layers, or one of them, with its interval; none of a single picture."""
-
-        def statistic(means: Sequence[Array]) -> Array:
-            values = figure([each.reshape(-1, *self.shape) for each in means])
-            return values.mean(1) if layer is None else values[:, layer]
-
-        return _estimate(self.sums, statistic, self.seed)
-
-
-_Figure = Callable[[Means], Array]
+    ``lens`` is what the lens foretold against the true effect, ``size`` the size of the step in its place,
+    ``shift`` another layer's lens, ``shuffled`` the mean over shuffles of the directions, and ``beyond``
+    what is left of ``lens`` with the size held fixed.
+    """
+    n = len(records)
+    rng = np.random.default_rng(seed)
+    weights = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES) if n > 1 else np.ones((0, 1))
+    weights = np.concatenate([np.ones((1, n)), weights]) / n
+    ranks = {
+        field: mid_ranks(np.tensordot(weights, _stacked(records, name, field), 1))
+        for field in ("foretold", "true", "size", "shift")
+    }
+    true, size = ranks["true"], ranks["size"]
+    found = {field: correlated(ranks[field], true) for field in ("foretold", "size", "shift")}
+    orders = [rng.permutation(true.shape[-1]) for _ in range(_SHUFFLES)]
+    return {
+        "lens": found["foretold"],
+        "size": found["size"],
+        "shift": found["shift"],
+        "shuffled": np.mean([correlated(ranks["foretold"][..., order], true) for order in orders], axis=0),
+        "beyond": partial(found["foretold"], correlated(ranks["foretold"], size), found["size"]),
+    }
 
 
-def _means(ranked: _Ranked, name: str) -> list[Row]:
+def interval(values: Array) -> Estimate:
+    """The first value, 1.96 standard deviations of the others to either side.
+
+    Means of a resample are noisier than those of all pictures, and noise lowers a rank correlation: resamples
+    lie below the value, so that their percentiles would not stand around it. For the same reason the value
+    itself errs low if pictures are few, which the interval does not make up for.
+
+    Args:
+        values: ``[1 + resample]``, that of all pictures first; no resample gives no interval.
+    """
+    if np.isnan(values[0]):
+        return Estimate(None, None, None)
+    if len(values) < 3 or np.isnan(values).any():
+        return Estimate(float(values[0]), None, None)
+    wide = _WIDE * float(values[1:].std(ddof=1))
+    return Estimate(float(values[0]), float(values[0]) - wide, float(values[0]) + wide)
+
+
+def _means(own: Figures, name: str) -> list[Row]:
     rows = [
-        ranked.row(f"{name}", _rho, _shuffled(ranked)),
-        ranked.row(f"{name}, against size", _rho, _rho_size),
-        Row(f"{name}, size held fixed", UNIT, ranked.estimate(_rho_beyond_size)),
+        _row(name, own["lens"], own["shuffled"]),
+        _row(f"{name}, against size", own["lens"], own["size"]),
+        Row(f"{name}, size held fixed", UNIT, interval(own["beyond"].mean(1))),
     ]
-    if not np.array_equal(ranked.sums[FORETOLD], ranked.sums[SHIFT]):
-        rows.append(ranked.row(f"{name}, against another layer's lens", _rho, _rho_shift))
+    if not np.array_equal(own["lens"], own["shift"], equal_nan=True):
+        rows.append(_row(f"{name}, against another layer's lens", own["lens"], own["shift"]))
     return rows
 
 
-def _rho(means: Means) -> Array:
-    return spearman(means[FORETOLD], means[TRUE])
+def _row(name: str, own: Array, control: Array, layer: int | None = None) -> Row:
+    """A figure, its control and their difference: the mean over layers, or of one."""
+    pair = [each.mean(1) if layer is None else each[:, layer] for each in (own, control)]
+    return Row(name, UNIT, *(interval(each) for each in (*pair, pair[0] - pair[1])))
 
 
-def _rho_size(means: Means) -> Array:
-    return spearman(means[SIZE], means[TRUE])
-
-
-def _rho_shift(means: Means) -> Array:
-    return spearman(means[SHIFT], means[TRUE])
-
-
-def _rho_beyond_size(means: Means) -> Array:
-    return partial_spearman(means[FORETOLD], means[TRUE], means[SIZE])
-
-
-def _shuffled(ranked: _Ranked) -> _Figure:
-    """The mean over some shuffles of the directions, the same in every resample."""
-    rng = np.random.default_rng([ranked.seed, 17])
-    orders = [rng.permutation(ranked.shape[1]) for _ in range(_SHUFFLES)]
-
-    def figure(means: Means) -> Array:
-        return np.mean([spearman(means[FORETOLD][..., order], means[TRUE]) for order in orders], axis=0)
-
-    return figure
-
-
-def _against_logit(records: Sequence[dict[str, Any]], name: str, seed: int) -> Row:
-    own, logit = _Ranked(records, name, seed), _Ranked(records, "logit", seed)
-
-    def difference(means: Sequence[Array]) -> Array:
-        shaped = [each.reshape(-1, *own.shape) for each in means]
-        return (spearman(shaped[0], shaped[2]) - spearman(shaped[1], shaped[2])).mean(1)
-
-    sums = [own.sums[FORETOLD], logit.sums[FORETOLD], own.sums[TRUE]]
-    return Row(
-        f"{name}, against logit", UNIT, own.estimate(_rho), logit.estimate(_rho), _estimate(sums, difference, seed)
-    )
-
-
-def _word(records: Sequence[dict[str, Any]], name: str, seed: int) -> Row:
+def _word(records: Sequence[Mapping[str, Any]], name: str, seed: int) -> Row:
     """Signed change of the answer's word, over the directions of one picture at a time; mean over layers."""
     rng = np.random.default_rng([seed, 18])
-    own: list[float | None] = []
-    control: list[float | None] = []
+    pairs: list[tuple[float, float]] = []
     for record in records:
-        foretold, true = (np.array(record[name][field]) for field in ("word", "true_word"))
-        own.append(_known(spearman(foretold, true)))
-        control.append(_known(spearman(foretold[:, rng.permutation(foretold.shape[1])], true)))
+        foretold, true = (mid_ranks(np.array(record[name][field])) for field in ("word", "true_word"))
+        order = rng.permutation(foretold.shape[1])
+        both = correlated(foretold, true), correlated(foretold[:, order], true)
+        if not np.isnan(both).all(axis=1).any():
+            pairs.append((float(np.nanmean(both[0])), float(np.nanmean(both[1]))))
+    label = f"{name}, answer's word"
     if len(records) < 2:
-        return Row(f"{name}, log-probability of the answer's word", UNIT, Estimate(own[0], None, None))
-    both = [(a, b) for a, b in zip(own, control, strict=True) if a is not None and b is not None]
+        return Row(label, UNIT, Estimate(pairs[0][0] if pairs else None, None, None))
     return Row(
-        f"{name}, log-probability of the answer's word",
+        label,
         UNIT,
-        mean([a for a, _ in both], seed),
-        mean([b for _, b in both], seed),
-        mean([a - b for a, b in both], seed),
+        mean([own for own, _ in pairs], seed),
+        mean([control for _, control in pairs], seed),
+        mean([own - control for own, control in pairs], seed),
     )
 
 
-def _known(values: Array) -> float | None:
-    return None if np.isnan(values).all() else float(np.nanmean(values))
-
-
-def _stacked(records: Sequence[dict[str, Any]], name: str, field: str) -> Array:
-    """``[picture, layer * direction]``; layers with fewer directions are cut to the fewest."""
+def _stacked(records: Sequence[Mapping[str, Any]], name: str, field: str) -> Array:
+    """``[picture, layer, direction]``; layers with fewer directions than others cut all to the fewest."""
     fewest = min(len(row) for record in records for row in record[name][field])
-    return np.array([[row[:fewest] for row in record[name][field]] for record in records], float).reshape(
-        len(records), -1
-    )
-
-
-def _estimate(sums: Sequence[Array], statistic: Callable[[Sequence[Array]], Array], seed: int) -> Estimate:
-    found = bootstrap(np.ones(len(sums[0])), sums, statistic, seed)
-    return found if len(sums[0]) > 1 else Estimate(found.value, None, None)
+    return np.array([[row[:fewest] for row in record[name][field]] for record in records], float)

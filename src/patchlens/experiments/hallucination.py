@@ -1,4 +1,4 @@
-"""Hallucination: which nouns of a caption are made up, by scores of the picture; and taking them out again."""
+"""Hallucination: which nouns of a caption are made up, by scores of the picture; and taking them out."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from typing import Any, Final
 
 import numpy as np
 
-from patchlens.bench.phrases import ASK
 from patchlens.bench.probe import AnyLens
 from patchlens.bench.questions import Question, ask
 from patchlens.bench.scenes import Scene
 from patchlens.bench.vocabulary import OBJECTS, SHAPES
 from patchlens.errors import SelectionError
 from patchlens.experiments.cases import Case
-from patchlens.experiments.edit_out import edited, starts_of
+from patchlens.experiments.edit_out import edited, windows_of
 from patchlens.experiments.finding import Finding
 from patchlens.experiments.hallucination_rows import Chosen, choose, rows_of, sentence_of
-from patchlens.experiments.ledger import Ledger, Record, Tell, each, head_of
+from patchlens.experiments.ledger import Ledger, Record, Tell, each, head_of, silent
 from patchlens.experiments.noun_scores import noun_scores
 from patchlens.experiments.nouns import Noun, known_nouns, swapped
 from patchlens.inputs import Inputs, prepare
@@ -29,13 +28,19 @@ from patchlens.models.adapter import Adapter
 from patchlens.models.generate import generate_greedy
 
 MOST_TOKENS: Final = 40
+_TRIED: Final = 12
+"""Validation captions of which a true noun is edited out."""
+_EVERY: Final = 3
+_LONGER: Final = 6
+"""Tokens by which an edited caption may be longer than the plain one."""
 _THINGS: Final = tuple(concept.key for concept in (*OBJECTS, *SHAPES))
 
 
 @dataclass(frozen=True)
 class HallucinationSettings:
     """``max_new_tokens`` bounds a caption; ``edit`` also takes nouns out and generates again; ``seed`` is of
-    what is drawn at random: the swapped nouns, those of the control, and resamples."""
+    what is drawn at random: the swapped nouns, those of the control, and resamples.
+    """
 
     max_new_tokens: int = MOST_TOKENS
     edit: bool = True
@@ -62,8 +67,8 @@ def hallucination(
 
     The model describes each scene; a noun is made up if no such thing is in it. Besides these own nouns there
     are planted ones: the same caption with one true noun swapped for one that is not there. Scores are those
-    of `noun_scores`; their layers, the thresholds of F1 and the layer to edit from are chosen on
-    ``validation``. Then made-up nouns, and one true noun of each caption, are taken out of the patches
+    of `noun_scores`; their layers, the thresholds of F1 and where to edit are chosen on
+    ``validation``. Then made-up nouns, and one true noun of every third caption, are taken out of the patches
     (`patchlens.experiments.edit_out`).
 
     Args:
@@ -80,11 +85,11 @@ def hallucination(
         SelectionError: a case is no drawn scene, so nothing is known of it, or the model names nothing.
         DataError: the file is of another run.
     """
-    own, told = settings or HallucinationSettings(), tell or _silent
+    own, told = settings or HallucinationSettings(), tell or silent
     parameters = {**asdict(own), "lens": lens.name, "lens_parameters": dict(lens.params())}
     ledger = Ledger(path, head_of("hallucination", adapter, [*validation, *cases], parameters))
     chosen = choose(_made(adapter, lens, validation, own, None, ledger, told), edit=own.edit)
-    records = _made(adapter, lens, cases, own, chosen.start, ledger, told)
+    records = _made(adapter, lens, cases, own, chosen.window, ledger, told)
     rows = rows_of(records, chosen, own.seed)
     return Finding(
         "hallucination",
@@ -94,7 +99,7 @@ def hallucination(
         rows,
         sentence_of(rows),
         {**parameters, "validation": len(validation), "chosen": asdict(chosen)},
-        _notes(chosen),
+        _notes(chosen, records),
     )
 
 
@@ -107,7 +112,7 @@ def calibrated(
         SelectionError: a case is no drawn scene, or the model names nothing in any of them.
     """
     settings = HallucinationSettings(edit=False)
-    made = _made(adapter, lens, validation, settings, None, Ledger(None, {}), tell or _silent)
+    made = _made(adapter, lens, validation, settings, None, Ledger(None, {}), tell or silent)
     return choose(made, edit=False)
 
 
@@ -116,16 +121,22 @@ def _made(
     lens: AnyLens,
     cases: Sequence[Case],
     settings: HallucinationSettings,
-    start: int | None,
+    window: str | None,
     ledger: Ledger,
     tell: Tell,
 ) -> list[Record]:
-    one = partial(_one, adapter, lens, settings, start)
+    edited_true = frozenset(case.name for case in (cases[:_TRIED] if window is None else cases[::_EVERY]))
+    one = partial(_one, adapter, lens, settings, window, edited_true)
     return [record for record in each(cases, one, ledger, tell).values() if record.get("own")]
 
 
 def _one(
-    adapter: Adapter, lens: AnyLens, settings: HallucinationSettings, start: int | None, case: Case
+    adapter: Adapter,
+    lens: AnyLens,
+    settings: HallucinationSettings,
+    window: str | None,
+    edited_true: frozenset[str],
+    case: Case,
 ) -> Record:
     if case.truth is None:
         raise SelectionError("nothing is known of what this picture shows: take drawn scenes, or score only")
@@ -142,7 +153,8 @@ def _one(
     if swap is not None:
         record["planted"] = _planted(nouns, there, *swap, score)
     if settings.edit:
-        record["edits"] = _edits(adapter, inputs, nouns, there, start, rng, settings.max_new_tokens)
+        most, with_true = len(caption) + _LONGER, case.name in edited_true
+        record["edits"] = _edits(adapter, inputs, nouns, there, window, rng, most, with_true)
     return record
 
 
@@ -154,7 +166,7 @@ def _planted(
     new: Noun,
     score: Any,
 ) -> Record:
-    """Scores of the swapped noun, and of the true ones around it; those that the model made up are left out."""
+    """Scores of the swapped noun and of the true ones around it; those the model made up are left out."""
     moved = new.steps[-1] - nouns[index].steps[-1]
     after = nouns[index].steps[-1]
     around = [
@@ -175,43 +187,37 @@ def _edits(
     inputs: Inputs,
     nouns: Sequence[Noun],
     there: frozenset[str],
-    start: int | None,
+    window: str | None,
     rng: np.random.Generator,
     most: int,
+    with_true: bool,
 ) -> list[Record]:
-    starts = starts_of(adapter, inputs) if start is None else (start,)
+    windows = windows_of(inputs) if window is None else (window,)
     false = [n for n, noun in enumerate(nouns) if noun.key not in there]
     true = [n for n, noun in enumerate(nouns) if noun.key in there]
-    chosen = [*false, *([int(rng.choice(true))] if true else [])]
+    chosen = [*false, *([int(rng.choice(true))] if true and with_true else [])]
     absent = [key for key in _THINGS if key not in there and key not in {noun.key for noun in nouns}]
     found: list[Record] = []
     for index in chosen:
         other = str(rng.choice(absent))
-        for one in edited(adapter, inputs, nouns, index, other, starts, most):
+        for one in edited(adapter, inputs, nouns, index, other, windows, most):
             found.append({"noun": nouns[index].key, "made_up": index in false, "control": other, **one})
     return found
 
 
-def _notes(chosen: Chosen) -> tuple[str, ...]:
+def _notes(chosen: Chosen, records: Sequence[Record]) -> tuple[str, ...]:
     at = ", ".join(f"{name} at {layer}" for name, layer in chosen.layers.items() if layer)
+    said = [value for record in records for value in record["own"]["made_up"]]
     notes = [
+        f"of {len(said)} nouns that the model said of these pictures it made up {sum(said)}",
         f"chosen on validation scenes: layers ({at}) and thresholds"
-        + (f", and layer {chosen.start} to edit from" if chosen.start is not None else ""),
+        + (f", and where to edit: {chosen.window}" if chosen.window is not None else ""),
         "control: AUROC and F1 with the truth of nouns shuffled, or what the row says; edits: a noun that is "
         "neither said nor there is taken out instead",
     ]
     if chosen.validation_made_up < 10:
         notes.append(
-            f"validation scenes hold only {chosen.validation_made_up} nouns that the model made up itself: the "
-            "threshold for those is a poor guess"
+            f"validation scenes hold only {chosen.validation_made_up} nouns that the model made up itself: "
+            "the threshold for those is a poor guess"
         )
     return tuple(notes)
-
-
-def generic_caption_prompt() -> str:
-    """A caption request that drawn scenes come with."""
-    return ASK["caption"]["en"][0]
-
-
-def _silent(_what: str, _done: int, _total: int) -> None:
-    pass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -25,26 +25,29 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Chosen:
-    """What validation pictures said: a layer (or pair) per score, thresholds per set and score, and from which
-    layer to edit; ``validation_made_up`` is how many nouns the model made up there."""
+    """What validation pictures said: a layer (or pair) per score, thresholds per set and score, and at which
+    layers to edit; ``validation_made_up`` is how many nouns the model made up there.
+    """
 
     layers: Mapping[str, str]
     thresholds: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, dict[str, float]])
-    start: int | None = None
+    window: str | None = None
     validation_made_up: int = 0
 
 
 def choose(records: Sequence[Record], *, edit: bool) -> Chosen:
-    """Choose layers by the mean of AUROC over both sets, thresholds by F1, and where to edit from.
+    """Choose layers by the mean of AUROC over both sets, thresholds by F1, and where to edit.
 
-    An edit is the better, the more often the noun edited out is gone, made up or true, less the part of other
-    nouns that is gone too.
+    An edit is the better, the more often the noun edited out is gone, made up or true, less what else goes:
+    the part of other nouns, or that noun when another is edited out.
 
     Raises:
         SelectionError: the model named nothing in any picture.
     """
     if not records:
-        raise SelectionError("no caption names a thing that drawn scenes can show: the model does not know them")
+        raise SelectionError(
+            "no caption names a thing that drawn scenes can show: the model does not know them"
+        )
     names = [name for name in SCORES if name in records[0]["own"]["scores"]]
     layers = {name: _best_layer(records, name) for name in names}
     thresholds = {
@@ -52,7 +55,7 @@ def choose(records: Sequence[Record], *, edit: bool) -> Chosen:
         for which in SETS
     }
     made_up = sum(sum(record["own"]["made_up"]) for record in records)
-    return Chosen(layers, thresholds, _best_start(records) if edit else None, made_up)
+    return Chosen(layers, thresholds, _best_window(records) if edit else None, made_up)
 
 
 def scored(records: Sequence[Record], which: str, name: str, layer: str) -> Scored:
@@ -94,14 +97,17 @@ def sentence_of(rows: Sequence[Row]) -> str:
         return "The model made up no noun in these pictures, so nothing can be said of finding those."
     beats = "does not beat" if not against.stands_out else "beats" if _up(against) else "is worse than"
     said = (
-        f"Nouns that the model made up are told from true ones by the lens with AUROC {own.value}, which {beats} "
-        f"the model's own probability ({against.control})"
+        f"Nouns that the model made up are told from true ones by the lens with AUROC {own.value}, which "
+        f"{beats} the model's own probability ({against.control})"
     )
     gone = by_name.get("made up: gone when edited out")
     if gone is None or gone.value.value is None:
         return said + "."
     effect = "more often than" if gone.stands_out and _up(gone) else "not shown to be more often than"
-    return f"{said}; edited out they are gone in {gone.value} of cases, {effect} under the control ({gone.control})."
+    return (
+        f"{said}; edited out they are gone in {gone.value} of pictures, {effect} under the control "
+        f"({gone.control})."
+    )
 
 
 def _edit_rows(records: Sequence[Record], seed: int) -> list[Row]:
@@ -129,17 +135,15 @@ def _best_layer(records: Sequence[Record], name: str) -> str:
     return max(records[0]["own"]["scores"][name], key=quality)
 
 
-def _best_start(records: Sequence[Record]) -> int:
+def _best_window(records: Sequence[Record]) -> str | None:
     edits = [edit for record in records for edit in record.get("edits") or ()]
 
-    def quality(start: int) -> float:
-        own = [edit for edit in edits if edit["start"] == start]
-        gain: Callable[[bool], list[float]] = lambda made_up: [
-            edit["gone"] - (edit["lost"] or 0.0) for edit in own if edit["made_up"] == made_up
-        ]
-        return float(np.mean([np.mean(each) for each in (gain(True), gain(False)) if each]))
+    def quality(window: str) -> float:
+        own = [edit for edit in edits if edit["window"] == window]
+        less = ((edit["gone_control"], edit["lost"] or 0.0) for edit in own)
+        return float(np.mean([edit["gone"] - max(each) for edit, each in zip(own, less, strict=True)]))
 
-    return max(sorted({edit["start"] for edit in edits}), key=quality)
+    return max(dict.fromkeys(edit["window"] for edit in edits), key=quality, default=None)
 
 
 def _up(row: Row) -> bool:

@@ -1,4 +1,4 @@
-"""How well the picture backs a noun of a caption, by several scores at every layer; low means likely made up."""
+"""How well the picture backs a noun of a caption, by several scores at every layer; low: likely made up."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from patchlens.models.attend import Attended
 LENS, CONTEXTUAL, ATTENTION, OWN = "lens", "contextual", "attention", "own probability"
 SCORES: Final = (LENS, CONTEXTUAL, ATTENTION, OWN)
 UNITS: Final = {LENS: "nats", CONTEXTUAL: "cosine", ATTENTION: "share", OWN: "nats"}
+MEAN: Final = "mean"
+"""Stands for a layer: the mean over all of them."""
 _MOST_LAYERS: Final = 9
 
 Scores = dict[str, dict[str, list[float]]]
@@ -33,7 +35,8 @@ def noun_scores(
 ) -> Scores:
     """Score the nouns of a caption that follows the prompt (teacher forcing).
 
-    - ``lens``: the highest log-probability, over patches, that the lens gives the tokens that name the noun.
+    - ``lens``: the highest log-probability, over patches, that the lens gives the tokens that name the noun;
+      by layer, and the mean over the layers that it reads.
     - ``contextual``: the highest cosine, over patches, of a patch's state with the mean state of the noun's
       tokens (`patchlens.lens.contextual`), by pair of layers ``noun-patch``; at most 9 layers, evenly
       spread, are paired. Left out where patches have no states beside those of words.
@@ -58,11 +61,9 @@ def noun_scores(
     shot = shot_for(lens, adapter, Taken(told, captured))
     best = look(shot, lens, adapter, concepts, keys).concepts.max(1)
     columns = [keys.index(noun.key) for noun in nouns]
-    found: Scores = {
-        LENS: {
-            str(layer): _short(row[columns].tolist()) for layer, row in zip(shot.layers, best, strict=True)
-        }
-    }
+    by_layer = {str(layer): row[columns] for layer, row in zip(shot.layers, best, strict=True)}
+    by_layer[MEAN] = np.mean(list(by_layer.values()), axis=0)
+    found: Scores = {LENS: {layer: _short(values.tolist()) for layer, values in by_layer.items()}}
     places = told.vision_places or told.places
     patches = np.flatnonzero(places.kind == PositionKind.PATCH)
     if told.vision_places is None:

@@ -18,19 +18,20 @@ from patchlens.tokens import content_ids
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-FUNCTION_WORDS: Final = frozenset(
-    """a an the this that these those some any and or but nor of in on at to by for from with without near next
-    above below under over between behind beside into onto off out up down is are was were be been being am has
-    have had do does did can could will would may might shall should must there here it its it's he she they them
-    his her their we you your our i me my one two three four five six seven eight nine ten who which what where
-    when as if than then so not no yes very also just only each other another both all several many few more most
-    while against along across around through during after before about like such image picture photo shows
-    showing appears seems sitting standing
-    ein eine einen einem einer eines der die das den dem des und oder aber in im an am auf aus bei mit nach von vom
-    vor zu zum zur über unter neben zwischen hinter ist sind war waren wird werden hat haben es er sie wir ihr ich
-    nicht kein keine zwei drei vier neun bild""".split()
-)
-"""Words of English and German captions that name nothing; whatever else is written with letters may be a noun."""
+_FUNCTION: Final = """
+a an the this that these those some any and or but nor of in on at to by for from with without near
+next above below under over between behind beside into onto off out up down is are was were be been
+being am has have had do does did can could will would may might shall should must there here it its
+it's he she they them his her their we you your our i me my one two three four five six seven eight
+nine ten who which what where when as if than then so not no yes very also just only each other
+another both all several many few more most while against along across around through during after
+before about like such image picture photo shows showing appears seems sitting standing ein eine
+einen einem einer eines der die das den dem des und oder aber in im an am auf aus bei mit nach von
+vom vor zu zum zur über unter neben zwischen hinter ist sind war waren wird werden hat haben es er
+sie wir ihr ich nicht kein keine zwei drei vier neun bild
+"""
+FUNCTION_WORDS: Final = frozenset(_FUNCTION.split())
+"""Words of English and German captions that name nothing; whatever else is written apart may be a noun."""
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from patchlens.bench.metrics import mid_ranks
 
 Array = NDArray[np.float64]
+Numbers = NDArray[np.floating[Any]]
 
 
-def spearman(first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]]) -> Array:
+def spearman(first: Numbers, second: Numbers) -> Array:
     """Spearman's rank correlation along the last axis, ties sharing the mean of their ranks.
 
     Args:
@@ -22,13 +23,11 @@ def spearman(first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]]
     Returns:
         ``[..]``, -1 to 1; NaN where one of them is the same everywhere.
     """
-    return _correlated(mid_ranks(first), mid_ranks(second))
+    return correlated(mid_ranks(first), mid_ranks(second))
 
 
-def partial_spearman(
-    first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]], given: NDArray[np.floating[Any]]
-) -> Array:
-    """Spearman's rank correlation of two with the ranks of a third held fixed (first-order partial correlation).
+def partial_spearman(first: Numbers, second: Numbers, given: Numbers) -> Array:
+    """Rank correlation of two with the ranks of a third held fixed (partial correlation of first order).
 
     Args:
         first: ``[.., n]``.
@@ -38,14 +37,18 @@ def partial_spearman(
     Returns:
         ``[..]``; NaN where one is the same everywhere, or ranked exactly as ``given``.
     """
-    ranks = [mid_ranks(each) for each in (first, second, given)]
-    together, own, other = (_correlated(ranks[a], ranks[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
-    left = (1 - own**2) * (1 - other**2)
+    return partial(spearman(first, second), spearman(first, given), spearman(second, given))
+
+
+def partial(together: Array, first_given: Array, second_given: Array) -> Array:
+    """The correlation of two with a third held fixed, from the three plain ones."""
+    left = (1 - first_given**2) * (1 - second_given**2)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(left > 1e-12, (together - own * other) / np.sqrt(left), np.nan)
+        return np.where(left > 1e-12, (together - first_given * second_given) / np.sqrt(left), np.nan)
 
 
-def _correlated(first: Array, second: Array) -> Array:
+def correlated(first: Array, second: Array) -> Array:
+    """Pearson's correlation along the last axis; of ranks it is Spearman's. NaN where one is constant."""
     a, b = (each - each.mean(-1, keepdims=True) for each in (first, second))
     scale = np.sqrt((a**2).sum(-1) * (b**2).sum(-1))
     with np.errstate(invalid="ignore", divide="ignore"):

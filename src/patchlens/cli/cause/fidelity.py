@@ -1,7 +1,8 @@
-"""``patchlens cause fidelity``: does a lens foretell what changes do?"""
+"""``patchlens cause fidelity``: whether a lens foretells what changes do."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -66,7 +67,7 @@ def fidelity(
     out: OutOption = None,
     json: JsonOption = None,
 ) -> None:
-    """Take directions out of states: does a lens foretell what that does to the answer?"""
+    """Take directions out of states, and see whether a lens foretells what that does to the answer."""
     check_writable(out, ".jsonl")
     check_writable(json, ".json")
     chosen = None if layers is None else tuple(parse_numbers(layers))
@@ -103,7 +104,10 @@ def _lenses(adapter: Adapter, wanted: list[str] | None) -> dict[str, AnyLens]:
     from patchlens.registry import find_lens
 
     names = dict.fromkeys(["logit", *(wanted or bundled_lenses(adapter.name))])
-    found = {name: find_lens(name, adapter) for name in names}
+    found: dict[str, AnyLens] = {}
+    for name in names:
+        short = Path(name).stem
+        found[name if short in found else short] = find_lens(name, adapter)
     if wanted:
         return found
     return {name: lens for name, lens in found.items() if not isinstance(lens, (ReadingLens, VisionLens))}
