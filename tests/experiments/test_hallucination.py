@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from patchlens.attention import account
 from patchlens.bench.exam import VALIDATION_SEEDS
 from patchlens.bench.vocabulary import names
 from patchlens.capture import capture
@@ -28,6 +29,7 @@ from patchlens.fit.data import Item
 from patchlens.inputs import prepare
 from patchlens.lens import CrossLens, LogitLens
 from patchlens.models.generate import generate_greedy
+from patchlens.records import Answer
 from patchlens.run import load
 from patchlens.tokens import content_ids
 from tiny import tiny_llava, tiny_mllama
@@ -63,6 +65,9 @@ def test_scores_are_what_they_say():
     assert found["contextual"]["1-3"][1] == pytest.approx(float(cosine.max()), abs=1e-4)
     own = adapter.unembed.logits(captured.final[at - 1]).log_softmax(-1)[caption[4]].detach()
     assert found["own probability"][""][1] == pytest.approx(float(own), abs=1e-4)
+    looked = account(adapter, adapter.continued(inputs, caption[:4]), Answer("", ()), "last")
+    share = float(looked.share("patch")[looked.layers.index(2)].mean())
+    assert found["attention"]["2"][1] == pytest.approx(share, abs=1e-4)
     assert set(found["attention"]) == {"1", "2", "3", "4"}
     assert all(0 < share < 1 for row in found["attention"].values() for share in row)
 

@@ -59,6 +59,7 @@ def test_resampled_figures_of_all_pictures_are_the_plain_ones():
     found = resampled(records, "x", 0)
     assert found["lens"].shape == (1001, 2)
     assert found["lens"][0] == pytest.approx(spearman(means["foretold"], means["true"]))
+    assert found["size"][0] == pytest.approx(spearman(means["size"], means["true"]))
     assert found["shift"][0] == pytest.approx(spearman(means["shift"], means["true"]))
     assert found["beyond"][0] == pytest.approx(
         partial_spearman(means["foretold"], means["true"], means["size"])

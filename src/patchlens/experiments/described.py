@@ -19,7 +19,7 @@ from patchlens.errors import SelectionError
 from patchlens.experiments.cases import Case
 from patchlens.experiments.hallucination_rows import Chosen
 from patchlens.experiments.ledger import Ledger, Record, Tell, each, head_of, silent
-from patchlens.experiments.noun_scores import LENS, SCORES, UNITS, noun_scores
+from patchlens.experiments.noun_scores import LENS, MEAN, SCORES, UNITS, noun_scores
 from patchlens.experiments.nouns import content_words, known_nouns
 from patchlens.inputs import prepare
 from patchlens.models.adapter import Adapter
@@ -133,7 +133,8 @@ def print_described(found: Described, console: Console) -> None:
 
 def _heading(found: Described, name: str) -> str:
     layer = found.layers[name]
-    return f"{name} ({f'layer {layer}, ' if layer else ''}{UNITS[name]})"
+    where = {"": "", MEAN: "mean of layers, "}.get(layer, f"layer {layer}, ")
+    return f"{name} ({where}{UNITS[name]})"
 
 
 def _noun(

@@ -62,7 +62,7 @@ def compared_auroc(own: Scored, controls: Sequence[Scored], seed: int) -> tuple[
             return np.where(pairs > 0, ((weights @ wins) * weights).sum(1) / pairs, np.nan)
 
     def control(weights: Array) -> Array:
-        return np.mean([of(1 + index, weights) for index in range(len(controls))], axis=0)
+        return _known_mean([of(1 + index, weights) for index in range(len(controls))])
 
     whole = [np.eye(n)]
     return (
@@ -80,7 +80,7 @@ def compared_f1(
     sums = [_counts(each, threshold, n) for each in (own, *controls)]
 
     def control(means: Sequence[Array]) -> Array:
-        return np.mean([_f1(each) for each in means[1:]], axis=0)
+        return _known_mean([_f1(each) for each in means[1:]])
 
     ones = np.ones(n)
     return (
@@ -128,3 +128,10 @@ def _f1(counts: Array) -> Array:
     whole = 2 * hit + false + missed
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(hit + missed > 0, 2 * hit / whole, np.nan)
+
+
+def _known_mean(values: Sequence[Array]) -> Array:
+    """The mean over controls, those left out that are not defined in a resample; NaN where none is."""
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, values, 0).sum(0) / known.sum(0)

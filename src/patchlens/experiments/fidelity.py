@@ -126,7 +126,7 @@ def fidelity(
     return Finding(
         "fidelity",
         adapter.name,
-        f"{_what(own, counts)} taken out of {own.at} at layers {layers[0]} to {layers[-1]} · {about}",
+        f"{_what(own, counts)} taken out of {own.at} at {_where(layers)} · {about}",
         len(cases),
         rows,
         sentence_of(rows, list(lenses)),
@@ -236,6 +236,12 @@ def _what(settings: FidelitySettings, counts: Sequence[int]) -> str:
     many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     named = "principal directions" if settings.basis == "principal" else "directions of each lens"
     return f"{many} {named}, one at a time,"
+
+
+def _where(layers: Sequence[int]) -> str:
+    if len(layers) > 1 and list(layers) == list(range(layers[0], layers[-1] + 1)):
+        return f"layers {layers[0]} to {layers[-1]}"
+    return f"layer{'s' if len(layers) > 1 else ''} {', '.join(map(str, layers))}"
 
 
 def _notes(settings: FidelitySettings, cases: Sequence[Case]) -> tuple[str, ...]:
