@@ -10,7 +10,7 @@ from patchlens.attention import BlockTerms, contributions
 from patchlens.bench.scenes import make_scene
 from patchlens.errors import IdentityCheckError, SelectionError, TargetError, UnsupportedModelError
 from patchlens.models import load_adapter
-from patchlens.models.adapter import Processing
+from patchlens.models.encoder import Processing
 from patchlens.models.text import TextAdapter
 from tiny import (
     BUILDERS,

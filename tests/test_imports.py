@@ -15,7 +15,7 @@ TIERS = [
     {"reading", "records", "concept", "sealed", "store", "validate", "frames"},
     {"models", "inputs", "unembed", "tokens", "demo"},
     {"capture", "lens", "attention", "causal"},
-    {"run", "registry"},
+    {"run", "trace", "registry"},
     {"studies", "bench", "tour", "fit", "experiments"},
     {"cli", "__main__"},
 ]

@@ -31,7 +31,8 @@ from transformers import (
     Qwen2VLImageProcessorPil,
 )
 
-from patchlens.models.adapter import Adapter, Processing
+from patchlens.models.adapter import Adapter
+from patchlens.models.encoder import Processing
 from patchlens.models.llava import LlavaAdapter
 from patchlens.models.mllama import MllamaAdapter
 from patchlens.models.qwen_vl import QwenVLAdapter

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from patchlens.lens import LogitLens as LogitLens
     from patchlens.reading import Reading as Reading
     from patchlens.run import Model as Model
-    from patchlens.run import Trace as Trace
     from patchlens.run import load as load
     from patchlens.store import open_reading as open_reading
+    from patchlens.trace import Trace as Trace
     from patchlens.views.html import write_page as write_page
     from patchlens.views.notebook import widget as widget
 
@@ -31,7 +31,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "load": ("patchlens.run", "load"),
     "Model": ("patchlens.run", "Model"),
-    "Trace": ("patchlens.run", "Trace"),
+    "Trace": ("patchlens.trace", "Trace"),
     "LogitLens": ("patchlens.lens", "LogitLens"),
     "CrossLens": ("patchlens.lens", "CrossLens"),
     "Reading": ("patchlens.reading", "Reading"),

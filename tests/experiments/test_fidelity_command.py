@@ -33,7 +33,7 @@ def test_fidelity_of_drawn_scenes(run, tmp_path):
     code, text, told = run("fidelity", *small, "--out", out, "--json", found)
     assert code == 0 and "against size" in text and f"wrote {found}" in told
     content = json.loads(found.read_text())
-    assert list(content["parameters"]["lenses"]) == ["logit", "tuned"] and content["cases"] == 3
+    assert list(content["parameters"]["lenses"]) == ["logit", "jacobian", "tuned"] and content["cases"] == 3
     assert len(out.read_text().splitlines()) == 4
     code, _, told = run("fidelity", *small, "--out", out, "--seed", 1)
     assert code == 2 and "seed was 0, now 1" in one_line(told)

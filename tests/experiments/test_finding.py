@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from patchlens.experiments.finding import Finding, Row, compared, mean
 from patchlens.experiments.table import print_finding
@@ -44,3 +45,12 @@ def test_a_finding_as_json_and_in_the_terminal(capsys):
     print_finding(finding, Console(width=140))
     out = capsys.readouterr().out
     assert "answer flips" in out and "0.667" in out and "undefined" in out and "It does." in out
+
+
+def test_shares_of_all_or_none_keep_an_honest_interval():
+    z2 = 1.959964**2
+    assert mean([1.0] * 30).low == pytest.approx(30 / (30 + z2)) and mean([1.0] * 30).high == 1
+    assert mean([0.0] * 30).high == pytest.approx(z2 / (30 + z2)) and mean([0.0] * 30).low == 0
+    found = mean([1.0, 0.0, 1.0, 1.0])  # Wilson 1927
+    assert found.value == 0.75
+    assert (found.low, found.high) == pytest.approx((0.3006, 0.9544), abs=1e-4)

@@ -1,9 +1,11 @@
 """``patchlens fit`` from the command line: killed and gone on with, and wrongly asked."""
 
+import json
 import os
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -73,6 +75,21 @@ def test_killed_it_goes_on_to_the_same(run, llava, pictures, tmp_path):
     assert open_reading(reading).lens == "tuned"
     code, _, err = run("read", "-p", "cat", "-m", "demo", "--lens", cut)
     assert code == 2 and "fitted for another model" in err
+
+
+def test_as_many_passes_as_asked_for(run, llava, pictures, tmp_path, monkeypatch):
+    told: list[str] = []
+
+    @contextmanager
+    def listening(**_):
+        yield lambda what, done, total, note="": told.append(f"{what} {done}/{total}")
+
+    monkeypatch.setattr("patchlens.cli.fit.progress_display", listening)
+    out = tmp_path / "lens.safetensors"
+    code, _, err = run(*arguments(llava, pictures, out), "--method", "gradient", "--epochs", 2)
+    assert code == 0, err
+    assert [line for line in told if line.startswith("refining the lens")][-1] == "refining the lens 2/2"
+    assert json.loads(out.with_suffix(".report.json").read_text())["settings"]["epochs"] == 2
 
 
 WRONG = [

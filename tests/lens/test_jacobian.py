@@ -15,7 +15,7 @@ from patchlens.lens import KindedLens, Lens, LogitLens, files, read_statistics
 from patchlens.lens.jacobian import JacobianLens, Jacobians
 from patchlens.lens.rank import concept_spread, effective_rank, norm_gain
 from patchlens.lens.vjp import fit_jacobian, positions, settled
-from patchlens.models.adapter import Processing
+from patchlens.models.encoder import Processing
 from patchlens.models.text import TextAdapter
 from tiny import (
     BUILDERS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from matplotlib.artist import Artist
@@ -14,7 +15,11 @@ from patchlens.bench.shown import NAMES
 from patchlens.views import fonts
 from patchlens.views.figures import LINES, finished
 
+GREY: Final = "#888888"
+
 PANELS: Final = ("readable_top5", "false_top5", "auroc_others", "kl_text", "kl_patch", "kl_answer")
+KNOWN: Final = ("logit", "tuned", "jacobian", "latent", "embedding", "cross", "attention", "contextual")
+"""Names with a colour of their own, the same in every drawing; others take what is left over."""
 _COLUMNS: Final = 3
 _NULL: Final = "shuffled"
 _NAME_COLUMNS: Final = 28
@@ -28,12 +33,13 @@ def courses(scores: ModelScores) -> Figure:
 def _draw(scores: ModelScores) -> Figure:
     panels = [name for name in PANELS if any(own.course(name) for own in scores.lenses)]
     n_rows = -(-len(panels) // _COLUMNS)
+    colours = _colours([own.lens for own in scores.lenses])
     figure = Figure(figsize=(11.5, 0.6 + 2.7 * n_rows), layout="constrained")
     for number, name in enumerate(panels):
         axes = figure.add_subplot(n_rows, _COLUMNS, number + 1)
         axes.set_title(NAMES[name])
-        for lens, own in enumerate(scores.lenses):
-            _line(axes, own, name, LINES[lens % len(LINES)])
+        for own in scores.lenses:
+            _line(axes, own, name, colours[own.lens])
         axes.set_xlabel("layer")
         axes.set_xlim(-0.2, scores.n_layers + 0.2)
         axes.set_ylim(bottom=0, top=1.02 if name in PANELS[:3] else None)
@@ -42,6 +48,15 @@ def _draw(scores: ModelScores) -> Figure:
     handles, labels = _legend(figure)
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6))
     return figure
+
+
+def _colours(lenses: Sequence[str]) -> dict[str, str]:
+    """A colour for each lens: its own, or one that no known lens among them has, as far as there are any."""
+    palette = (*LINES, GREY)
+    own = {lens: palette[KNOWN.index(lens)] for lens in lenses if lens in KNOWN}
+    left = [colour for colour in palette if colour not in own.values()] or list(palette)
+    others = [lens for lens in lenses if lens not in KNOWN]
+    return own | {lens: left[number % len(left)] for number, lens in enumerate(others)}
 
 
 def _line(axes: Axes, own: LensScores, name: str, colour: str) -> None:

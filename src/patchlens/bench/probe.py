@@ -111,7 +111,10 @@ def shot_for(lens: AnyLens, adapter: Adapter, taken: Taken) -> Shot:
     scored = np.isin(places.kind[positions], (PositionKind.TEXT, PositionKind.PATCH)) | (steps >= 0)
     at = {kind: np.flatnonzero((kinds == kind) & scored) for kind in FIT_KINDS}
     patches = positions[at["patch"]]
-    boxes = grid.boxes(inputs.grids[0])[places.row[patches], places.col[patches]]
+    boxes = np.empty((len(patches), 4))
+    for image, own in enumerate(inputs.grids):
+        here = patches[places.image[patches] == image]
+        boxes[places.image[patches] == image] = grid.boxes(own)[places.row[here], places.col[here]]
     rows: dict[FitKind, Tensor] = {kind: torch.from_numpy(at[kind]) for kind in FIT_KINDS if at[kind].size}
     return Shot(captured.resid, captured.final, captured.layers, rows, boxes)
 

@@ -55,7 +55,7 @@ METRICS: Final = (
     _words("readable_top1", "the same in the top 1"),
     _words("false_top5", "patches of bare ground: the word of any thing in the top 5", _ON_GROUND),
     _words("false_top1", "the same in the top 1", _ON_GROUND),
-    _words("net_top5", "readable_top5 less false_top5"),
+    _words("net_top5", "readable, top 5, less false names, top 5"),
     _maps("auroc_all", "map of a named thing: AUROC of its patches against all others"),
     _maps("auroc_others", "the same against the patches of things with other names only"),
     _maps("pointing", "the map's highest patch lies on the thing"),

@@ -10,6 +10,7 @@ from patchlens.causal.edit import Add as Add
 from patchlens.causal.edit import Project as Project
 from patchlens.causal.edit import concept_directions as concept_directions
 from patchlens.causal.knockout import Knockout as Knockout
+from patchlens.causal.knockout import KnockoutEdges as KnockoutEdges
 from patchlens.causal.places import Patches as Patches
 from patchlens.causal.places import Where as Where
 from patchlens.causal.places import patch_numbers as patch_numbers

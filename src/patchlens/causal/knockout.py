@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Int
+from numpy.typing import NDArray
 
 from patchlens.axes import POSITION, VISION
 from patchlens.causal.places import Stage, Where
 from patchlens.causal.protocol import Cut, Intervention, Step
 from patchlens.errors import InterventionError, SelectionError
+
+Edges = Int[NDArray[np.int64], "edge 2"]
+VisionEdges = Int[NDArray[np.int64], "vision_edge 2"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,44 @@ class Knockout(Intervention):
             for over, blocks, places in both
             if blocks and places
         ]
+
+
+@dataclass(frozen=True, eq=False)
+class KnockoutEdges(Intervention):
+    """Attention knockout of single edges, each a query and a source, as in `Knockout`.
+
+    Args:
+        edges: ``[edge, 2]``: position that may not look, and position it may not look at, in the blocks that
+            attend within the sequence. One whose source comes after its query changes nothing.
+        vision_edges: ``[vision_edge, 2]``: position and vision state, in the blocks that attend to those.
+        blocks: as in `Knockout`.
+    """
+
+    edges: Edges | None = field(default=None, repr=False)
+    vision_edges: VisionEdges | None = field(default=None, repr=False)
+    blocks: Sequence[int] | None = None
+
+    def steps(self, stage: Stage) -> Iterable[Step]:
+        """A cut for each sort of source."""
+        window = _window(self.blocks, stage.adapter.n_layers)
+        cross = window & set(stage.adapter.cross_blocks)
+        n, places = len(stage.inputs), stage.inputs.vision_places
+        both = (
+            (POSITION, window - cross, self.edges, n),
+            (VISION, cross, self.vision_edges, 0 if places is None else len(places)),
+        )
+        made: list[Cut] = []
+        for over, blocks, edges, n_sources in both:
+            if edges is None or not len(edges):
+                continue
+            if edges.min() < 0 or edges[:, 0].max() >= n or edges[:, 1].max() >= n_sources:
+                raise SelectionError(
+                    f"an edge does not exist: it goes from one of {n} positions to one of {n_sources} sources"
+                )
+            if blocks:
+                queries, sources = (tuple(ends) for ends in edges.T.tolist())
+                made.append(Cut(frozenset(blocks), over, queries, sources, paired=True))
+        return made
 
 
 def _window(blocks: Sequence[int] | None, n_blocks: int) -> set[int]:

@@ -60,7 +60,13 @@ def resolve(adapter: Adapter, inputs: Inputs, interventions: Interventions) -> P
 
 
 def _felt(cut: Cut, running: Sequence[int]) -> Cut:
-    """A cut without blocks that do not run, and without queries that come before all of its sources."""
+    """A cut without blocks that do not run, and without queries that come before all of their sources."""
+    if cut.paired:
+        pairs = [
+            (q, s) for q, s in zip(cut.queries, cut.sources, strict=True) if cut.over != POSITION or s <= q
+        ]
+        queries, sources = (tuple(pair[end] for pair in pairs) for end in (0, 1))
+        return replace(cut, blocks=cut.blocks & set(running), queries=queries, sources=sources)
     first = min(cut.sources) if cut.over == POSITION else 0
     queries = tuple(query for query in cut.queries if query >= first)
     return replace(cut, blocks=cut.blocks & set(running), queries=queries)
@@ -153,6 +159,13 @@ class Batch:
         made = torch.zeros(len(active), 1, end - first, n_sources, dtype=torch.bool)
         for row, cuts in enumerate(active):
             for cut in cuts:
+                if cut.paired:
+                    pairs = torch.tensor([cut.queries, cut.sources]).T - torch.tensor([first, 0])
+                    pairs = pairs[
+                        (pairs[:, 0] >= 0) & (pairs[:, 0] < end - first) & (pairs[:, 1] < n_sources)
+                    ]
+                    made[row, 0, pairs[:, 0], pairs[:, 1]] = True
+                    continue
                 queries = torch.tensor([query - first for query in cut.queries if first <= query < end])
                 sources = torch.tensor([source for source in cut.sources if source < n_sources])
                 if len(queries) and len(sources):

@@ -31,13 +31,15 @@ class Edit:
 class Cut:
     """Forbid attention from positions to sources in some blocks (0-based).
 
-    ``over`` is ``pos`` for attention within the sequence, ``vision`` for that to vision states.
+    ``over`` is ``pos`` for attention within the sequence, ``vision`` for that to vision states. Every query
+    is cut from every source or, if ``paired``, each from the source at the same place.
     """
 
     blocks: frozenset[int]
     over: str
     queries: tuple[int, ...]
     sources: tuple[int, ...]
+    paired: bool = False
 
 
 Step = Edit | Cut

@@ -51,6 +51,9 @@ def tuned(
     strength: Annotated[
         str, typer.Option("--strength", help="Of the ridge; of several (0.001,0.01,0.1) the best is taken.")
     ] = "0.01",
+    epochs: Annotated[
+        int, typer.Option("--epochs", min=1, help="Passes of --method gradient at most; 1 gives most of it.")
+    ] = 20,
     held_out: Annotated[
         float, typer.Option("--held-out", help="Share of the pictures that the report is made on.")
     ] = 0.2,
@@ -80,6 +83,7 @@ def tuned(
             seed=seed,
             max_new_tokens=max_new_tokens,
             patches=patches,
+            epochs=epochs,
         )
         items = read_items(data, prompt)
         loaded = load(model, dtype=dtype, device_map=device_map, revision=revision)
@@ -111,14 +115,14 @@ def jacobian(
     with progress_display(long=True) as tell:
         tell("loading the model", 0, 1)
         from patchlens.fit import read_items
-        from patchlens.fit.jacobian import fit_jacobian_lens, parse_versions
+        from patchlens.fit.jacobian import fit_jacobian_lens, parse_versions, spreads
         from patchlens.run import load
 
         chosen = parse_versions(versions)
         items = read_items(data, prompt)
         loaded = load(model, dtype=dtype, device_map=device_map, revision=revision)
         tell("loading the model", 1, 1)
-        fit_jacobian_lens(
+        lens = fit_jacobian_lens(
             loaded,
             items,
             versions=chosen,
@@ -129,6 +133,12 @@ def jacobian(
             data=data,
             progress=tell,
         )
+        found = spreads(loaded.adapter, lens, seed)
+    for version, spread in found.items():
+        ranks = ", ".join(f"{rank:.1f}" for rank in spread.effective_rank.tolist())
+        typer.echo(f"version {version}: directions that the rows of words span, by layer: {ranks}")
+    if lens.note:
+        typer.echo(f"note: {lens.note}", err=True)
     typer.echo(f"wrote {out}", err=True)
 
 

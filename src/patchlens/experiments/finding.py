@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -57,11 +58,28 @@ class Finding:
 
 
 def mean(values: Sequence[float | None], seed: int = 0) -> Estimate:
-    """Mean over cases with its 95% interval, cases resampled; those without a value are left out."""
+    """Mean over cases with its 95% interval, cases resampled; those without a value are left out.
+
+    One case alone has no interval: resampling it would give the same case again, as if nothing could vary.
+    For the same reason shares of yes and no (values 0 and 1) get Wilson's interval, which has a width even
+    where all cases agree.
+    """
     known = np.array([value for value in values if value is not None], np.float64)
     if not len(known):
         return Estimate(None, None, None)
+    if len(known) == 1:
+        return Estimate(float(known[0]), None, None)
+    if np.isin(known, (0.0, 1.0)).all():
+        return _wilson(float(known.mean()), len(known))
     return bootstrap(np.ones(len(known)), [known[:, None]], _first, seed)
+
+
+def _wilson(share: float, n: int) -> Estimate:
+    """Interval of a share of n cases (Wilson 1927)."""
+    z = 1.959964
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    reach = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    return Estimate(share, max(0.0, middle - reach), min(1.0, middle + reach))
 
 
 def compared(

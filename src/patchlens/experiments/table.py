@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from patchlens.experiments.finding import Finding, Row
+from patchlens.fit.intervals import Estimate
 from patchlens.views.words import visible_text
 
 
@@ -32,11 +33,17 @@ def _table(finding: Finding) -> Table:
 
 def _cells(row: Row) -> tuple[Text, ...]:
     style = "bold" if row.stands_out else ""
-    difference = "" if row.difference is None else str(row.difference)
     return (
         Text(visible_text(row.name), style=style),
-        Text(str(row.value)),
-        Text("" if row.control is None else str(row.control), style="dim"),
-        Text(difference, style=style),
+        Text(_told(row.value)),
+        Text(_told(row.control), style="dim"),
+        Text(_told(row.difference), style=style),
         Text(row.unit, style="dim"),
     )
+
+
+def _told(found: Estimate | None) -> str:
+    """A value with its interval, alone where it has none, as with a single case."""
+    if found is None:
+        return ""
+    return str(found) if found.value is None or found.low is not None else f"{found.value:.3f}"

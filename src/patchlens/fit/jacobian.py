@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
+
+import numpy as np
 
 from patchlens.errors import SelectionError
 from patchlens.fit.data import Item
@@ -14,11 +17,18 @@ from patchlens.fit.survey import naming, survey
 from patchlens.inputs import prepare
 from patchlens.lens.files import save_lens
 from patchlens.lens.jacobian import VERSIONS, JacobianLens, Version
+from patchlens.lens.rank import ConceptSpread, concept_spread
 from patchlens.lens.vjp import fit_jacobian, positions
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
 from patchlens.models.generate import generate_greedy
+from patchlens.records import WORD_START
 from patchlens.run import Model
+from patchlens.tokens import piece_table
+
+WORDS = 512
+"""How many words a lens is asked to tell apart."""
+_WORD = re.compile(rf"{WORD_START}[^\W\d_]{{2,}}")
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,8 @@ def fit_jacobian_lens(
 ) -> JacobianLens:
     """Fit the versions of a Jacobian lens that an item's positions allow, on about 100 items.
 
-    Nothing is stored on the way: stopped, it starts anew.
+    Nothing is stored on the way: stopped, it starts anew. Where a version can hardly tell words apart, the
+    lens's note says so (`patchlens.lens.rank`); on very small models that may be so.
 
     Args:
         model: whose Jacobians are averaged.
@@ -94,9 +105,32 @@ def fit_jacobian_lens(
         for version in chosen
     ]
     lens = replace(reduce(JacobianLens.joined, lenses), data=data or f"{len(items)} items")
+    lens = replace(lens, note="; ".join(degenerate(spreads(adapter, lens, seed))))
     if out is not None:
         save_lens(lens, out, model=adapter.name, revision=adapter.revision, unembed=adapter.unembed)
     return lens
+
+
+def spreads(adapter: Adapter, lens: JacobianLens, seed: int = 0) -> dict[Version, ConceptSpread]:
+    """How well each version can tell words apart: `WORDS` tokens that begin a word, drawn by the seed."""
+    pieces = piece_table(adapter.tokenizer, range(adapter.vocab_size))
+    words = [token for token, piece in pieces.items() if _WORD.fullmatch(piece)]
+    drawn = np.random.default_rng(seed).permutation(words or sorted(pieces))[:WORDS].tolist()
+    return {
+        version: concept_spread(own.matrices, adapter.unembed, drawn)
+        for version, own in lens.versions.items()
+    }
+
+
+def degenerate(found: Mapping[Version, ConceptSpread]) -> tuple[str, ...]:
+    """A sentence for each version that reads nearly the same direction for every word at some layers."""
+    return tuple(
+        f"version {version} is degenerate at layers {', '.join(map(str, layers))}: there the rows of words "
+        f"span {spread.effective_rank[layers].min():.1f} directions, at the last layer "
+        f"{spread.effective_rank[-1]:.1f}"
+        for version, spread in found.items()
+        if (layers := spread.is_degenerate.nonzero().flatten().tolist())
+    )
 
 
 def possible(inputs: Inputs) -> tuple[Version, ...]:

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
-from patchlens.axes import PositionKind
-from patchlens.errors import ImageError, PromptError, UnsupportedModelError
-from patchlens.grid import joined, plain_places
 from patchlens.models import intervene
-from patchlens.models import prompt as prompts
 from patchlens.models.attend import Attended, OnAttention, attending
 from patchlens.models.change import OnChange, OnMask, changed
-from patchlens.models.encode import Inputs, Seen, expanded
+from patchlens.models.encode import Inputs
+from patchlens.models.encoder import Encoder, Processing
 from patchlens.models.facts import find_decoder
 from patchlens.models.heads import Heads, find_heads
 from patchlens.models.identity import IdentityReport, check_logits, check_ran, check_write, prove
@@ -31,16 +26,7 @@ from patchlens.models.watch import OnState, evaluating, watched
 from patchlens.unembed import Unembed
 
 
-@dataclass(frozen=True)
-class Processing:
-    """What stands before a model: tokenizer, image processor, chat template (each as transformers has it)."""
-
-    tokenizer: PreTrainedTokenizerBase
-    image_processor: Any = None
-    chat_template: str | None = None
-
-
-class Adapter:
+class Adapter(Encoder):
     """Facts about a causal language model, with or without eyes.
 
     Blocks are in config order, layer ``i`` being the output of block ``i - 1`` (counted from 0);
@@ -52,18 +38,16 @@ class Adapter:
 
     family: ClassVar[str]
     model_types: ClassVar[tuple[str, ...]] = ()
-    after_marker: ClassVar[str] = ""
     pil_processor: ClassVar[str | None] = None
     along_positions: ClassVar[Mapping[str, int | None]] = {"input_ids": 0, "attention_mask": 1}
 
     def __init__(
         self, model: PreTrainedModel, processing: Processing, *, name: str, revision: str | None = None
     ) -> None:
+        super().__init__(processing, name)
         decoder = find_decoder(model)
-        self.name = name
         self.revision = revision
         self.model = model
-        self.processing = processing
         self.blocks: Sequence[nn.Module] = decoder.blocks
         self.final_norm: nn.Module = decoder.final_norm
         self.unembed: Unembed = decoder.unembed
@@ -73,13 +57,7 @@ class Adapter:
         self.last_block_name = f"{decoder.block_list_name}.{len(decoder.blocks) - 1}"
         self.cross_blocks: tuple[int, ...] = ()
         self._embedding = decoder.embedding
-        self._special = prompts.special_ids(processing.tokenizer)
         self._identity: IdentityReport | None = None
-
-    @property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The model's tokenizer."""
-        return self.processing.tokenizer
 
     @property
     def text_config(self) -> Any:
@@ -110,33 +88,6 @@ class Adapter:
     def device(self) -> torch.device:
         """Where the inputs go."""
         return next(self._embedding.parameters()).device
-
-    @property
-    def max_positions(self) -> int | None:
-        """Context length in tokens, or None if the config does not say."""
-        length = getattr(self.text_config, "max_position_embeddings", None)
-        return None if length is None else int(length)
-
-    @property
-    def image_token(self) -> str | None:
-        """The token that stands for a picture, or None for a text-only model."""
-        token = self.image_token_id
-        return None if token is None else str(self.tokenizer.convert_ids_to_tokens(token))
-
-    @property
-    def image_token_id(self) -> int | None:
-        """Id of the token that is repeated, or attended from, where a picture stands."""
-        return None
-
-    @property
-    def image_marker(self) -> str | None:
-        """What to type in a prompt where a picture should stand."""
-        return self.image_token
-
-    @property
-    def chat_template(self) -> str | None:
-        """The template of a user turn, or None if the model has none."""
-        return self.processing.chat_template
 
     def prove(self) -> IdentityReport:
         """Hold these facts against the model, once; later calls return the first report.
@@ -247,10 +198,6 @@ class Adapter:
             return ()
         return tuple(int(token) for token in (found if isinstance(found, list | tuple) else (found,)))
 
-    def kind_of(self, token: int) -> PositionKind:
-        """What a position of text is, by its token."""
-        return PositionKind.SPECIAL if token in self._special else PositionKind.TEXT
-
     def sees(self, inputs: Inputs) -> NDArray[np.bool_]:
         """Whether each position [pos] is meant to attend to vision states, where a model has such."""
         return np.ones(len(inputs), np.bool_)
@@ -277,140 +224,10 @@ class Adapter:
         check_ran(self, ran)
         check_logits(self, last, logits)
 
-    def encode(
-        self,
-        prompt: str,
-        pictures: Sequence[Image.Image],
-        *,
-        answer_ids: Sequence[int] = (),
-        chat: bool | None = None,
-    ) -> Inputs:
-        """Turn a prompt and its pictures (RGB) into the model's tensors, with a place for every position.
-
-        Args:
-            prompt: what the user typed, with an image marker per picture or none.
-            pictures: in the order of their markers.
-            answer_ids: tokens that follow the prompt (teacher forcing).
-            chat: wrap the prompt in the model's chat template; None does so if there is one.
-
-        Raises:
-            PromptError: empty, longer than the context, or at odds with the pictures.
-            UnsupportedModelError: the image processor does something the family's geometry does not state.
-        """
-        if pictures and self.image_token_id is None:
-            raise PromptError(
-                f"{self.name} is a text-only model: leave the picture out, or choose another model"
-            )
-        text, notes = self._text(prompt, len(pictures), chat)
-        seen = self.see(pictures) if pictures else Seen()
-        ids, places = expanded(
-            self._marked_ids(text, len(pictures)),
-            seen.runs,
-            image_token=self.image_token_id,
-            separators=self.separators,
-            special=self._special,
-        )
-        n_prompt = len(ids)
-        ids += answer_ids
-        self._check_length(len(ids), n_prompt)
-        answer = plain_places([self.kind_of(token) for token in answer_ids])
-        tensors = {
-            "input_ids": torch.tensor([ids]),
-            "attention_mask": torch.ones(1, len(ids), dtype=torch.long),
-            **seen.tensors,
-            **self.alongside(ids, seen),
-        }
-        return Inputs(
-            tensors={key: tensor.to(self.device) for key, tensor in tensors.items()},
-            ids=np.array(ids, dtype=np.int32),
-            places=joined([places, answer]),
-            grids=seen.grids,
-            vision_places=seen.vision_places,
-            prompt=prompt,
-            text=text,
-            n_prompt=n_prompt,
-            notes=notes,
-        )
-
-    def see(self, pictures: Sequence[Image.Image]) -> Seen:
-        """Run the image processor and state the geometry of what it made."""
-        raise UnsupportedModelError(f"{self.name} does not take pictures")
-
-    def processed(self, pictures: Sequence[Image.Image]) -> Any:
-        """What the image processor makes of the pictures.
-
-        Raises:
-            ImageError: it refuses them, say for an extreme aspect ratio.
-        """
-        try:
-            return self.processing.image_processor(images=list(pictures), return_tensors="pt")
-        except ValueError as error:
-            raise ImageError(f"{self.name}'s image processor refused the picture: {error}") from error
-
-    def alongside(self, ids: Sequence[int], seen: Seen) -> dict[str, Tensor]:
-        """Further tensors the family's forward needs for this sequence."""
-        return {}
-
     @property
     def vision_source(self) -> nn.Module | None:
         """The module whose output is what cross-attention blocks attend to, or None."""
         return None
-
-    @property
-    def separators(self) -> frozenset[int]:
-        """Tokens around or between a picture's patches that show none of it."""
-        return frozenset()
-
-    @property
-    def unspeakable(self) -> tuple[int, ...]:
-        """Tokens that must not be generated, because they would ask for a picture that is not there."""
-        token = self.image_token_id
-        return () if token is None or token >= self.vocab_size else (token,)
-
-    def raw_text(self, pieces: Sequence[prompts.Piece], *, typed: bool) -> str:
-        """Text of a prompt without chat template; ``typed`` says whether the user placed the markers."""
-        marker = (self.image_marker or "") + ("" if typed else self.after_marker)
-        return "".join(marker if piece is None else piece for piece in pieces)
-
-    def _text(self, prompt: str, n_pictures: int, chat: bool | None) -> tuple[str, tuple[str, ...]]:
-        markers = tuple(dict.fromkeys(m for m in (self.image_marker, self.image_token) if m))
-        pieces = prompts.split_at_pictures(prompt, n_pictures, markers)
-        template = self.chat_template
-        if chat and template is None:
-            raise PromptError(f"{self.name} has no chat template: leave chat out or set it to False")
-        if template is not None and chat is not False:
-            sees = self.image_token_id is not None
-            parts = prompts.without_marker_breaks(pieces)
-            text = prompts.chat_text(self.tokenizer, template, parts, as_parts=sees)
-            plain = "the prompt was put into the model's chat template; chat=False reads it as it stands"
-            return text, () if sees or chat else (plain,)
-        text = self.raw_text(pieces, typed=any(marker in prompt for marker in markers))
-        if text[-1:].isspace():
-            return text, (
-                "the prompt ends with white space, so the answer is read after that space; words mostly "
-                "carry their own leading space, so leaving it out is usually what is meant",
-            )
-        return text, ()
-
-    def _marked_ids(self, text: str, n_pictures: int) -> list[int]:
-        ids = prompts.token_ids(self.tokenizer, text)
-        if not ids:
-            raise PromptError(f"the prompt {text!r} has no token of {self.name}'s vocabulary")
-        found = ids.count(self.image_token_id) if self.image_token_id is not None else 0
-        if found != n_pictures:
-            raise PromptError(
-                f"the text given to {self.name} has {found} image tokens for {n_pictures} pictures: its chat "
-                "template drops or repeats them; try chat=False"
-            )
-        return ids
-
-    def _check_length(self, length: int, n_prompt: int) -> None:
-        if self.max_positions is not None and length > self.max_positions:
-            what = "the prompt" if length == n_prompt else "the prompt with its answer"
-            raise PromptError(
-                f"{what} has {length} positions, pictures included, but {self.name} takes at most "
-                f"{self.max_positions}: shorten it or use fewer pictures"
-            )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {self.n_layers} layers, d_model {self.d_model})"

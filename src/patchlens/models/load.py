@@ -24,7 +24,8 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from patchlens.errors import MissingExtraError, ModelNotFoundError, SelectionError, UnsupportedModelError
-from patchlens.models.adapter import Adapter, Processing
+from patchlens.models.adapter import Adapter
+from patchlens.models.encoder import Processing
 from patchlens.models.llava import LlavaAdapter
 from patchlens.models.mllama import MllamaAdapter
 from patchlens.models.quiet import quiet_loading

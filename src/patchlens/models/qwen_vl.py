@@ -13,8 +13,9 @@ from transformers import PreTrainedModel
 
 from patchlens.errors import UnsupportedModelError
 from patchlens.grid import Canvas, Grid, patch_places, single_grid
-from patchlens.models.adapter import Adapter, Processing
+from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Seen
+from patchlens.models.encoder import Processing
 
 
 class QwenVLAdapter(Adapter):

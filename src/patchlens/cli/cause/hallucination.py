@@ -110,6 +110,6 @@ def _describe(
 
 def _prompt(is_bundled: bool) -> str:
     from patchlens.demo import GENERIC_PROMPT
-    from patchlens.run import GENERAL_PROMPT
+    from patchlens.trace import GENERAL_PROMPT
 
     return GENERIC_PROMPT if is_bundled else GENERAL_PROMPT
