@@ -39,12 +39,12 @@ def auroc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> NDArray[
     n_pairs = n_positive * (len(positive) - n_positive)
     if not n_pairs:
         return np.full(scores.shape[:-1], np.nan)
-    above = _mid_ranks(scores)[..., positive].sum(-1) - n_positive * (n_positive + 1) / 2
+    above = mid_ranks(scores)[..., positive].sum(-1) - n_positive * (n_positive + 1) / 2
     return above / n_pairs
 
 
-def _mid_ranks(scores: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Rank from 1 of each score along the last axis; equal scores share the mean of their ranks."""
+def mid_ranks(scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Rank from 1 of each score ``[.., n]`` along the last axis; equal ones share the mean of their ranks."""
     order = np.argsort(scores, -1, kind="stable")
     ranked = np.take_along_axis(scores, order, -1)
     place = np.broadcast_to(np.arange(1.0, scores.shape[-1] + 1), scores.shape)

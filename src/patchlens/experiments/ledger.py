@@ -29,6 +29,10 @@ class Tell(Protocol):
         ...
 
 
+def silent(what: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True)
 class Ledger:
     """A file of records, or memory alone where ``path`` is None.

@@ -1,0 +1,113 @@
+"""``patchlens cause fidelity``: whether a lens foretells what changes do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from patchlens.cli.app import ModelOption, check_writable, progress_display
+from patchlens.cli.cause.shared import (
+    DataOption,
+    JsonOption,
+    OutOption,
+    PictureArgument,
+    PromptOption,
+    ScenesOption,
+    SeedOption,
+    SeedsOption,
+    cases_of,
+    causes,
+    tell_finding,
+)
+from patchlens.selection import parse_numbers
+
+if TYPE_CHECKING:
+    from patchlens.bench.probe import AnyLens
+    from patchlens.models.adapter import Adapter
+
+_REFERENCE = 128
+
+
+@causes.command()
+def fidelity(
+    picture: PictureArgument = None,
+    prompt: PromptOption = None,
+    data: DataOption = None,
+    model: ModelOption = "demo",
+    lens: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--lens",
+            help="Name or file of a lens that gives a distribution (repeatable; logit is always among them). "
+            "All that come with the model if left out.",
+        ),
+    ] = None,
+    layers: Annotated[
+        str | None, typer.Option("--layers", help="Such as 1,4-8. All below the last if left out.")
+    ] = None,
+    at: Annotated[
+        str, typer.Option("--at", help="last (where the answer starts) or patches: whose states are changed.")
+    ] = "last",
+    basis: Annotated[
+        str, typer.Option("--basis", help="principal (the states' directions) or lens (each lens's own).")
+    ] = "principal",
+    directions: Annotated[int, typer.Option("--directions", help="How many of each layer, at most.")] = 64,
+    seeds: SeedsOption = 5,
+    scenes: ScenesOption = 20,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference",
+            help="Pictures to take mean and directions from, as --data; kept drawn scenes if left out.",
+        ),
+    ] = None,
+    seed: SeedOption = 0,
+    out: OutOption = None,
+    json: JsonOption = None,
+) -> None:
+    """Take directions out of states, and see whether a lens foretells what that does to the answer."""
+    check_writable(out, ".jsonl")
+    check_writable(json, ".json")
+    chosen = None if layers is None else tuple(parse_numbers(layers))
+    with progress_display() as tell:
+        tell("loading the model", 0, 1)
+        from patchlens.bench.exam import VALIDATION_SEEDS
+        from patchlens.bench.questions import ask
+        from patchlens.experiments.cases import drawn_cases, own_cases
+        from patchlens.experiments.fidelity import FidelitySettings
+        from patchlens.experiments.fidelity import fidelity as run
+        from patchlens.fit import read_items
+        from patchlens.run import load
+
+        settings = FidelitySettings(chosen, at, basis, directions, seed)  # pyright: ignore[reportArgumentType]
+        cases, about = cases_of(picture, prompt, data, seeds, scenes, ask)
+        kept = (
+            drawn_cases(ask, 1, _REFERENCE, first=VALIDATION_SEEDS)
+            if reference is None
+            else own_cases(read_items(reference, prompt))
+        )
+        adapter = load(model).adapter
+        adapter.prove()
+        tell("loading the model", 1, 1)
+        finding = run(
+            adapter, _lenses(adapter, lens), cases, kept, settings, about=about, path=out, tell=tell
+        )
+    tell_finding(finding, out, json=json)
+
+
+def _lenses(adapter: Adapter, wanted: list[str] | None) -> dict[str, AnyLens]:
+    """The lenses by name, the logit lens first; of those that come with a model, those that can be asked."""
+    from patchlens.demo import bundled_lenses
+    from patchlens.lens import ReadingLens, VisionLens
+    from patchlens.registry import find_lens
+
+    names = dict.fromkeys(["logit", *(wanted or bundled_lenses(adapter.name))])
+    found: dict[str, AnyLens] = {}
+    for name in names:
+        short = Path(name).stem
+        found[name if short in found else short] = find_lens(name, adapter)
+    if wanted:
+        return found
+    return {name: lens for name, lens in found.items() if not isinstance(lens, (ReadingLens, VisionLens))}

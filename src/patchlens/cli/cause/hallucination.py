@@ -1,0 +1,115 @@
+"""``patchlens cause hallucination``: which nouns of a caption the picture backs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from patchlens.cli.app import ModelOption, Tell, check_writable, progress_display, stdout_console
+from patchlens.cli.cause.shared import (
+    DataOption,
+    JsonOption,
+    OutOption,
+    PictureArgument,
+    PromptOption,
+    SeedOption,
+    SeedsOption,
+    cases_of,
+    causes,
+    tell_finding,
+)
+
+if TYPE_CHECKING:
+    from patchlens.bench.probe import AnyLens
+    from patchlens.experiments.cases import Case
+    from patchlens.models.adapter import Adapter
+
+
+@causes.command()
+def hallucination(
+    picture: PictureArgument = None,
+    prompt: PromptOption = None,
+    data: DataOption = None,
+    model: ModelOption = "demo",
+    lens: Annotated[
+        str | None,
+        typer.Option(
+            "--lens", help="Whose confidence is scored. logit (or cross, where pictures need it) if left out."
+        ),
+    ] = None,
+    seeds: SeedsOption = 5,
+    scenes: Annotated[int, typer.Option("--scenes", help="Drawn scenes of each seed.")] = 15,
+    validation: Annotated[
+        int, typer.Option("--validation", help="Other drawn scenes, to choose layers and thresholds on.")
+    ] = 60,
+    edit: Annotated[
+        bool, typer.Option("--edit/--no-edit", help="Also take nouns out and describe the picture again.")
+    ] = True,
+    max_new_tokens: Annotated[
+        int, typer.Option("--max-new-tokens", min=1, help="Longest caption, in tokens.")
+    ] = 40,
+    seed: SeedOption = 0,
+    out: OutOption = None,
+    json: JsonOption = None,
+) -> None:
+    """Score every noun of what the model says of a picture; where the truth is known, how well that works."""
+    check_writable(out, ".jsonl")
+    check_writable(json, ".json")
+    with progress_display() as tell:
+        tell("loading the model", 0, 1)
+        from patchlens.bench.exam import VALIDATION_SEEDS
+        from patchlens.demo import bundled_models
+        from patchlens.experiments.cases import drawn_cases
+        from patchlens.experiments.hallucination import HallucinationSettings, caption_question
+        from patchlens.experiments.hallucination import hallucination as run
+        from patchlens.registry import find_lens
+        from patchlens.run import load
+
+        asked = prompt or (_prompt(model in bundled_models()) if picture is not None else None)
+        cases, about = cases_of(picture, asked, data, seeds, scenes, caption_question)
+        kept = drawn_cases(caption_question, 1, validation, first=VALIDATION_SEEDS)
+        adapter = load(model).adapter
+        adapter.prove()
+        chosen = find_lens(lens or ("cross" if adapter.cross_blocks else "logit"), adapter)
+        tell("loading the model", 1, 1)
+        if picture is not None or data is not None:
+            _describe(adapter, chosen, cases, kept, max_new_tokens, out, json, tell)
+            return
+        settings = HallucinationSettings(max_new_tokens, edit, seed)
+        finding = run(adapter, chosen, cases, kept, settings, about=about, path=out, tell=tell)
+    tell_finding(finding, out, json=json)
+
+
+def _describe(
+    adapter: Adapter,
+    lens: AnyLens,
+    cases: tuple[Case, ...],
+    validation: tuple[Case, ...],
+    max_new_tokens: int,
+    out: Path | None,
+    json: Path | None,
+    tell: Tell,
+) -> None:
+    """Pictures of no known truth: scores, and flags where the model was calibrated on what it knows."""
+    from patchlens.demo import bundled_models
+    from patchlens.experiments.described import described, print_described
+    from patchlens.experiments.hallucination import calibrated
+    from patchlens.files import write_atomically
+
+    chosen = calibrated(adapter, lens, validation, tell) if adapter.name in bundled_models() else None
+    found = described(adapter, lens, cases, chosen, max_new_tokens=max_new_tokens, path=out, tell=tell)
+    if json is not None:
+        write_atomically(json, found.to_json())
+    print_described(found, stdout_console())
+    for path in (out, json):
+        if path is not None:
+            typer.echo(f"wrote {path}", err=True)
+
+
+def _prompt(is_bundled: bool) -> str:
+    from patchlens.demo import GENERIC_PROMPT
+    from patchlens.trace import GENERAL_PROMPT
+
+    return GENERIC_PROMPT if is_bundled else GENERAL_PROMPT
