@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from patchlens.experiments.detection import (
+from patchlens.experiments.hallucination.detection import (
     Scored,
     best_f1_threshold,
     compared_auroc,

@@ -8,8 +8,8 @@ import torch
 
 from patchlens.errors import DataError, LensError, SelectionError
 from patchlens.experiments.cases import own_cases
-from patchlens.experiments.directions import Axes, lens_axes, principal_axes
-from patchlens.experiments.fidelity import FidelitySettings, fidelity
+from patchlens.experiments.fidelity.directions import Axes, lens_axes, principal_axes
+from patchlens.experiments.fidelity.measure import FidelitySettings, fidelity
 from patchlens.fit.data import Item
 from patchlens.lens import CrossLens, LogitLens
 from patchlens.lens.embedding import EmbeddingLens

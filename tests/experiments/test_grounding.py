@@ -7,11 +7,11 @@ from PIL import Image
 
 from patchlens.causal import intervening
 from patchlens.errors import ImageError, PromptError, SelectionError
-from patchlens.experiments import grounding as module
 from patchlens.experiments.cases import drawn_cases, own_cases
-from patchlens.experiments.grounding import Asked, grounding
-from patchlens.experiments.planted import ask_planted
-from patchlens.experiments.replies import begun, blinded, replies, said
+from patchlens.experiments.grounding import measure as module
+from patchlens.experiments.grounding.measure import Asked, grounding
+from patchlens.experiments.grounding.planted import ask_planted
+from patchlens.experiments.grounding.replies import begun, blinded, replies, said
 from patchlens.fit.data import Item
 from patchlens.inputs import prepare
 from patchlens.models import load_adapter

@@ -13,18 +13,18 @@ from patchlens.capture import capture
 from patchlens.causal import intervening
 from patchlens.errors import DataError, SelectionError
 from patchlens.experiments.cases import drawn_cases, own_cases
-from patchlens.experiments.described import described
-from patchlens.experiments.edit_out import WINDOWS, edited, without
-from patchlens.experiments.hallucination import (
+from patchlens.experiments.hallucination.described import described
+from patchlens.experiments.hallucination.edit_out import WINDOWS, edited, without
+from patchlens.experiments.hallucination.measure import (
     HallucinationSettings,
     _planted,
     calibrated,
     caption_question,
     hallucination,
 )
-from patchlens.experiments.hallucination_rows import choose, rows_of, scored, sentence_of
-from patchlens.experiments.noun_scores import noun_scores
-from patchlens.experiments.nouns import Noun, known_nouns, noun_ids
+from patchlens.experiments.hallucination.nouns import Noun, known_nouns, noun_ids
+from patchlens.experiments.hallucination.rows import choose, rows_of, scored, sentence_of
+from patchlens.experiments.hallucination.scores import noun_scores
 from patchlens.fit.data import Item
 from patchlens.inputs import prepare
 from patchlens.lens import CrossLens, LogitLens

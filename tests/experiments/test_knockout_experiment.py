@@ -6,10 +6,10 @@ import pytest
 from patchlens.causal import Knockout, rerun
 from patchlens.causal.places import Stage
 from patchlens.errors import SelectionError
-from patchlens.experiments import knockout as module
 from patchlens.experiments.cases import drawn_cases, own_cases
-from patchlens.experiments.knockout import Settings, ask_about_thing, knockout
-from patchlens.experiments.routes import with_controls
+from patchlens.experiments.knockout import measure as module
+from patchlens.experiments.knockout.measure import Settings, ask_about_thing, knockout
+from patchlens.experiments.knockout.routes import with_controls
 from patchlens.fit.data import Item
 from patchlens.inputs import prepare
 from patchlens.models import load_adapter

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from patchlens.experiments.nouns import Noun, content_words, known_nouns, noun_ids, swapped
+from patchlens.experiments.hallucination.nouns import Noun, content_words, known_nouns, noun_ids, swapped
 from patchlens.run import load
 from patchlens.tokens import content_ids
 

@@ -12,11 +12,18 @@ from patchlens.capture import capture
 from patchlens.causal import Ablate, intervening, patch_states
 from patchlens.causal.places import Stage
 from patchlens.errors import DataError, SelectionError
-from patchlens.experiments import patches
 from patchlens.experiments.cases import drawn_cases, own_cases
-from patchlens.experiments.patches import Settings, Subject, cause_patches, measure, one_thing, subject_of
-from patchlens.experiments.pointing import Above
-from patchlens.experiments.replacing import Replacing, make_replacing
+from patchlens.experiments.patches import measure as module
+from patchlens.experiments.patches.measure import (
+    Settings,
+    Subject,
+    cause_patches,
+    measure,
+    one_thing,
+    subject_of,
+)
+from patchlens.experiments.patches.pointing import Above
+from patchlens.experiments.patches.replacing import Replacing, make_replacing
 from patchlens.fit.data import Item
 from patchlens.inputs import prepare
 from patchlens.registry import find_lens
@@ -79,7 +86,7 @@ class Constructed:
         return Subject(self.adapter, lens, self.replacing)
 
     def answer(self):
-        return patches.rerun(self.adapter, self.inputs).answers([()], patches.MAX_NEW_TOKENS)[0]
+        return module.rerun(self.adapter, self.inputs).answers([()], module.MAX_NEW_TOKENS)[0]
 
 
 SETTINGS = Settings(layer=LAYER, pointing=Above(0.5), block=1, step=1, draws=8)
@@ -160,13 +167,13 @@ def test_flips_and_falls_are_those_of_whole_passes_of_the_model(model, lens, lay
     seen_flips = set()
     for case in cases:
         record = measure(subject, case, settings)
-        seen = patches.answered(subject, case, settings)
+        seen = module.answered(subject, case, settings)
         chosen = settings.pointing.chosen(seen.scores)
         rest = np.setdiff1d(np.arange(100), chosen)
-        plain = greedy(adapter, seen.inputs, (), patches.MAX_NEW_TOKENS)
+        plain = greedy(adapter, seen.inputs, (), module.MAX_NEW_TOKENS)
         for name, numbers in {"pointed": chosen, "rest": rest}.items():
             ablated = Ablate(numbers.tolist(), subject.replacing.by(case))
-            said = greedy(adapter, seen.inputs, ablated, patches.MAX_NEW_TOKENS)
+            said = greedy(adapter, seen.inputs, ablated, module.MAX_NEW_TOKENS)
             assert record["flips"][name] == float(said != plain)
             before, after = (logprob(adapter, seen.inputs, plain, what) for what in ((), ablated))
             assert record["falls"][name] == pytest.approx(before - after, abs=1e-3)
@@ -181,7 +188,7 @@ def test_flips_and_falls_are_those_of_whole_passes_of_the_model(model, lens, lay
 
 def test_an_answer_of_nothing_is_left_out_and_said(monkeypatch):
     made = Constructed(matters=2)
-    monkeypatch.setattr(patches, "MAX_NEW_TOKENS", 0)
+    monkeypatch.setattr(module, "MAX_NEW_TOKENS", 0)
     outcome = cause_patches(
         Subject(made.adapter, SaysTheSame(), made.replacing), [made.case], SETTINGS, about="one", tell=silent
     )
@@ -195,7 +202,7 @@ def test_a_stopped_run_goes_on_and_gives_what_a_whole_one_does(tmp_path, monkeyp
     subject = Subject(adapter, find_lens("logit", adapter), make_replacing(adapter, cases, "mean"))
     settings = replace(SETTINGS, draws=2)
     whole = cause_patches(subject, cases, settings, about="three", tell=silent)
-    path, original = tmp_path / "a.jsonl", patches.measure
+    path, original = tmp_path / "a.jsonl", module.measure
     made: list[str] = []
 
     def stops(subject, case, settings):
@@ -205,7 +212,7 @@ def test_a_stopped_run_goes_on_and_gives_what_a_whole_one_does(tmp_path, monkeyp
         made.append(case.name)
         return original(subject, case, settings)
 
-    monkeypatch.setattr(patches, "measure", stops)
+    monkeypatch.setattr(module, "measure", stops)
     with pytest.raises(KeyboardInterrupt):
         cause_patches(subject, cases, settings, about="three", tell=silent, out=path)
     again = cause_patches(subject, cases, settings, about="three", tell=silent, out=path)

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from patchlens.errors import SelectionError
-from patchlens.experiments import patches_choice
 from patchlens.experiments.cases import own_cases
-from patchlens.experiments.patches import Settings, Subject, subject_of
-from patchlens.experiments.patches_choice import choose, settle
-from patchlens.experiments.pointing import Above, Top
-from patchlens.experiments.replacing import make_replacing
+from patchlens.experiments.patches import choice
+from patchlens.experiments.patches.choice import choose, settle
+from patchlens.experiments.patches.measure import Settings, Subject, subject_of
+from patchlens.experiments.patches.pointing import Above, Top
+from patchlens.experiments.patches.replacing import make_replacing
 from patchlens.fit.data import Item
 from patchlens.lens import CrossLens, LogitLens
 from patchlens.run import load
@@ -50,14 +50,14 @@ def subject():
 
 def test_the_layer_that_tells_something_is_chosen_on_validation_scenes_only(subject, monkeypatch):
     asked: list[tuple[int, ...]] = []
-    original = patches_choice.drawn_cases
+    original = choice.drawn_cases
 
     def spied(*arguments, **more):
         cases = original(*arguments, **more)
         asked.append(tuple(int(case.name.split()[1]) for case in cases))
         return cases
 
-    monkeypatch.setattr(patches_choice, "drawn_cases", spied)
+    monkeypatch.setattr(choice, "drawn_cases", spied)
     chosen = choose(subject, Settings(word="cat"), silent, layers=[1, 3, 5], scenes=3)
     assert chosen.layer == 3 and chosen.scenes == 3
     assert len(chosen.scores) == 3 + 4 and chosen.scores[0][1] > 0.5

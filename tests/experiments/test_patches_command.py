@@ -9,7 +9,7 @@ import pytest
 
 from patchlens import cli
 from patchlens.demo import demo_pictures
-from patchlens.experiments import patches_choice
+from patchlens.experiments.patches import choice
 
 CAT = next(picture.file for picture in demo_pictures() if picture.file.stem == "cat")
 GIVEN = ("--layer", 2, "--above", 0.1)
@@ -68,10 +68,10 @@ def test_one_picture_gets_a_page_and_a_sentence(run, tmp_path):
 
 def test_what_is_not_given_is_chosen_and_said(run, monkeypatch):
     monkeypatch.setattr(
-        patches_choice.choose,
+        choice.choose,
         "__kwdefaults__",
         {
-            **patches_choice.choose.__kwdefaults__,
+            **choice.choose.__kwdefaults__,
             "scenes": 1,
         },
     )

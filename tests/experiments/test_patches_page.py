@@ -8,9 +8,9 @@ from patchlens.causal import patch_numbers
 from patchlens.demo import demo_pictures
 from patchlens.errors import SelectionError
 from patchlens.experiments.cases import own_cases
-from patchlens.experiments.patches import Settings, measure, subject_of
-from patchlens.experiments.patches_page import read_with_maps
-from patchlens.experiments.replacing import make_replacing
+from patchlens.experiments.patches.measure import Settings, measure, subject_of
+from patchlens.experiments.patches.page import read_with_maps
+from patchlens.experiments.patches.replacing import make_replacing
 from patchlens.fit.data import Item
 from patchlens.inputs import prepare
 from patchlens.registry import find_lens

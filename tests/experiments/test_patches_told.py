@@ -2,7 +2,7 @@
 
 import pytest
 
-from patchlens.experiments.patches_told import find
+from patchlens.experiments.patches.told import find
 
 
 def record(pointed=1.0, random=(0.0, 0.0), ring=0.0, fall=5.0, random_falls=(0.1, 0.2), **more):

@@ -9,7 +9,7 @@ from patchlens.bench.questions import Question, caption
 from patchlens.bench.scenes import make_scene
 from patchlens.bench.truth import labelled_scene
 from patchlens.experiments.cases import drawn_cases
-from patchlens.experiments.planted import ask_planted, planted_tokens, settled
+from patchlens.experiments.grounding.planted import ask_planted, planted_tokens, settled
 from patchlens.models import load_adapter
 from patchlens.tokens import content_ids, piece_table
 

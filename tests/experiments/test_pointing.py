@@ -1,13 +1,11 @@
 """Which patches a lens points at, those around them, blocks of them, and the word it is asked for."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from patchlens.bench.labels import concept_ids, scene_forms
 from patchlens.errors import SelectionError
-from patchlens.experiments.correlation import spearman
-from patchlens.experiments.pointing import Above, Top, answer_word, around, blocks, lens_maps
+from patchlens.experiments.patches.pointing import Above, Top, answer_word, around, blocks, lens_maps
 from patchlens.inputs import prepare
 from patchlens.registry import find_lens
 from patchlens.run import load
@@ -59,17 +57,6 @@ def test_blocks_are_around_their_centre_cut_at_the_edges_and_within_one_picture(
         blocks(grid_of(1, 5), 1, 4)
     with pytest.raises(SelectionError, match="1 patch wide or more"):
         blocks(grid, 0)
-
-
-def test_spearman_agrees_with_pandas_and_says_nothing_where_there_is_nothing():
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        one, other = rng.integers(0, 5, 12).tolist(), rng.normal(size=12).tolist()
-        theirs = pd.DataFrame({"one": one, "other": other}).corr(method="spearman").loc["one", "other"]
-        assert spearman(one, other) == pytest.approx(theirs, abs=1e-12)
-    assert spearman([1, 1, 1], [1, 2, 3]) is None
-    assert spearman([1, 2], [1, 2]) is None
-    assert spearman([1, 2, np.nan], [1, 2, 3]) is None
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,11 @@
 """Rank correlations against values worked out by hand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from patchlens.experiments.fidelity_rows import interval, resampled
-from patchlens.experiments.ranks import partial_spearman, spearman
+from patchlens.experiments.fidelity.rows import interval, resampled
+from patchlens.experiments.ranks import partial_spearman, rank_correlation, spearman
 
 
 def test_spearman_by_hand():
@@ -64,3 +65,14 @@ def test_resampled_figures_of_all_pictures_are_the_plain_ones():
     assert found["beyond"][0] == pytest.approx(
         partial_spearman(means["foretold"], means["true"], means["size"])
     )
+
+
+def test_spearman_agrees_with_pandas_and_says_nothing_where_there_is_nothing():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        one, other = rng.integers(0, 5, 12).tolist(), rng.normal(size=12).tolist()
+        theirs = pd.DataFrame({"one": one, "other": other}).corr(method="spearman").loc["one", "other"]
+        assert rank_correlation(one, other) == pytest.approx(theirs, abs=1e-12)
+    assert rank_correlation([1, 1, 1], [1, 2, 3]) is None
+    assert rank_correlation([1, 2], [1, 2]) is None
+    assert rank_correlation([1, 2, np.nan], [1, 2, 3]) is None

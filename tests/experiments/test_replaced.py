@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from patchlens.bench.scenes import make_scene
-from patchlens.experiments.replaced import CONTROL, KINDS, is_blank, replaced
+from patchlens.experiments.grounding.replaced import CONTROL, KINDS, is_blank, replaced
 
 SCENE = make_scene(9_000_001).picture
 OTHER = make_scene(9_000_002, size=98).picture

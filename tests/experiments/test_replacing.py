@@ -6,9 +6,9 @@ import torch
 
 from patchlens.causal import Mean, Noise, Other, Zero, patch_states
 from patchlens.errors import SelectionError
-from patchlens.experiments import replacing
 from patchlens.experiments.cases import own_cases
-from patchlens.experiments.replacing import case_rng, make_replacing
+from patchlens.experiments.patches import replacing
+from patchlens.experiments.patches.replacing import case_rng, make_replacing
 from patchlens.fit.data import Item
 from patchlens.inputs import prepare
 from patchlens.run import load

@@ -11,7 +11,7 @@ from patchlens.bench.scenes import make_scene
 from patchlens.bench.truth import labelled_scene
 from patchlens.causal import Knockout, rerun
 from patchlens.causal.places import Stage
-from patchlens.experiments.routes import (
+from patchlens.experiments.knockout.routes import (
     ENDS,
     ROUTES,
     THING,

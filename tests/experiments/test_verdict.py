@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from patchlens.experiments.replaced import CONTROL, KINDS, SCRAMBLED
-from patchlens.experiments.verdict import FLOOR, THRESHOLD, Under, verdict, weigh
+from patchlens.experiments.grounding.replaced import CONTROL, KINDS, SCRAMBLED
+from patchlens.experiments.grounding.verdict import FLOOR, THRESHOLD, Under, verdict, weigh
 
 ALWAYS = dict.fromkeys(KINDS, 1.0)
 ONCE_NOT = {**ALWAYS, "other picture": 0.75}

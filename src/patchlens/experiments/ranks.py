@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,20 @@ def spearman(first: Numbers, second: Numbers) -> Array:
         ``[..]``, -1 to 1; NaN where one of them is the same everywhere.
     """
     return correlated(mid_ranks(first), mid_ranks(second))
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """`spearman` of two maps.
+
+    None where it is not defined: fewer than 3 pairs, a value that is not finite, or a side that is all alike.
+    """
+    one, other = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    if one.shape != other.shape:
+        raise ValueError(f"expected as many values on both sides, got {one.size} and {other.size}")
+    if len(one) < 3 or not (np.isfinite(one).all() and np.isfinite(other).all()):
+        return None
+    found = float(spearman(one, other))
+    return None if np.isnan(found) else found
 
 
 def partial_spearman(first: Numbers, second: Numbers, given: Numbers) -> Array:

@@ -76,8 +76,8 @@ def fidelity(
         from patchlens.bench.exam import VALIDATION_SEEDS
         from patchlens.bench.questions import ask
         from patchlens.experiments.cases import drawn_cases, own_cases
-        from patchlens.experiments.fidelity import FidelitySettings
-        from patchlens.experiments.fidelity import fidelity as run
+        from patchlens.experiments.fidelity.measure import FidelitySettings
+        from patchlens.experiments.fidelity.measure import fidelity as run
         from patchlens.fit import read_items
         from patchlens.run import load
 

@@ -62,8 +62,8 @@ def hallucination(
         from patchlens.bench.exam import VALIDATION_SEEDS
         from patchlens.demo import bundled_models
         from patchlens.experiments.cases import drawn_cases
-        from patchlens.experiments.hallucination import HallucinationSettings, caption_question
-        from patchlens.experiments.hallucination import hallucination as run
+        from patchlens.experiments.hallucination.measure import HallucinationSettings, caption_question
+        from patchlens.experiments.hallucination.measure import hallucination as run
         from patchlens.registry import find_lens
         from patchlens.run import load
 
@@ -94,8 +94,8 @@ def _describe(
 ) -> None:
     """Pictures of no known truth: scores, and flags where the model was calibrated on what it knows."""
     from patchlens.demo import bundled_models
-    from patchlens.experiments.described import described, print_described
-    from patchlens.experiments.hallucination import calibrated
+    from patchlens.experiments.hallucination.described import described, print_described
+    from patchlens.experiments.hallucination.measure import calibrated
     from patchlens.files import write_atomically
 
     chosen = calibrated(adapter, lens, validation, tell) if adapter.name in bundled_models() else None

@@ -18,8 +18,15 @@ from patchlens.causal.protocol import Interventions
 from patchlens.errors import SelectionError
 from patchlens.experiments.cases import Case
 from patchlens.experiments.finding import Finding, Row, compared
+from patchlens.experiments.knockout.routes import (
+    ROUTES,
+    Window,
+    thing_patches,
+    usual_width,
+    windows,
+    with_controls,
+)
 from patchlens.experiments.ledger import Ledger, Record, Tell, each, head_of
-from patchlens.experiments.routes import ROUTES, Window, thing_patches, usual_width, windows, with_controls
 from patchlens.inputs import prepare
 from patchlens.models.adapter import Adapter
 from patchlens.models.generate import generate_greedy

@@ -11,8 +11,8 @@ from patchlens.axes import LAYER, POSITION, PositionKind
 from patchlens.errors import SelectionError
 from patchlens.experiments.cases import Case
 from patchlens.experiments.ledger import Record
-from patchlens.experiments.patches import Settings, Subject
-from patchlens.experiments.pointing import answer_word, blocks, lens_maps, patch_grid, patch_places
+from patchlens.experiments.patches.measure import Settings, Subject
+from patchlens.experiments.patches.pointing import answer_word, blocks, lens_maps, patch_grid, patch_places
 from patchlens.inputs import Inputs, prepare
 from patchlens.reading import Reading
 from patchlens.records import Channel
@@ -23,7 +23,7 @@ from patchlens.validate import check
 def with_patch_maps(
     reading: Reading, subject: Subject, case: Case, settings: Settings, record: Record, sentence: str
 ) -> Reading:
-    """Add what `patchlens.experiments.patches.measure` found of a case to its reading through the same lens.
+    """Add what `measure` found of a case to its reading through the same lens.
 
     ``lens_word`` [layer, pos] is the probability of the answer's word, ``pointed_word`` [pos] 1 at
     patches that the lens points at and 0 at the others. ``causal_word`` and ``causal_answer`` [pos] tell how

@@ -9,15 +9,15 @@ from typing import Any, Final
 import numpy as np
 
 from patchlens.errors import SelectionError
-from patchlens.experiments.detection import (
+from patchlens.experiments.finding import Row, compared
+from patchlens.experiments.hallucination.detection import (
     Scored,
     best_f1_threshold,
     compared_auroc,
     compared_f1,
     shuffles,
 )
-from patchlens.experiments.finding import Row, compared
-from patchlens.experiments.noun_scores import LENS, OWN, SCORES
+from patchlens.experiments.hallucination.scores import LENS, OWN, SCORES
 
 SETS: Final = {"own": "made up by the model", "planted": "planted"}
 Record = Mapping[str, Any]

@@ -16,9 +16,9 @@ from patchlens.demo import bundled_models
 from patchlens.errors import DataError
 from patchlens.experiments.cases import Case, drawn_cases
 from patchlens.experiments.ledger import Tell
-from patchlens.experiments.patches import MAX_NEW_TOKENS, Settings, Subject, one_thing
-from patchlens.experiments.pointing import Above, LensMaps, Numbers, Pointing, answer_word, lens_maps
-from patchlens.experiments.replacing import case_rng
+from patchlens.experiments.patches.measure import MAX_NEW_TOKENS, Settings, Subject, one_thing
+from patchlens.experiments.patches.pointing import Above, LensMaps, Numbers, Pointing, answer_word, lens_maps
+from patchlens.experiments.patches.replacing import case_rng
 from patchlens.fit.survey import naming
 from patchlens.inputs import prepare
 from patchlens.lens import VisionLens

@@ -17,12 +17,12 @@ from patchlens.bench.scenes import Scene
 from patchlens.bench.vocabulary import OBJECTS, SHAPES
 from patchlens.errors import SelectionError
 from patchlens.experiments.cases import Case
-from patchlens.experiments.edit_out import edited, windows_of
 from patchlens.experiments.finding import Finding
-from patchlens.experiments.hallucination_rows import Chosen, choose, rows_of, sentence_of
+from patchlens.experiments.hallucination.edit_out import edited, windows_of
+from patchlens.experiments.hallucination.nouns import Noun, known_nouns, swapped
+from patchlens.experiments.hallucination.rows import Chosen, choose, rows_of, sentence_of
+from patchlens.experiments.hallucination.scores import noun_scores
 from patchlens.experiments.ledger import Ledger, Record, Tell, each, head_of, silent
-from patchlens.experiments.noun_scores import noun_scores
-from patchlens.experiments.nouns import Noun, known_nouns, swapped
 from patchlens.inputs import Inputs, prepare
 from patchlens.models.adapter import Adapter
 from patchlens.models.generate import generate_greedy
@@ -69,7 +69,7 @@ def hallucination(
     are planted ones: the same caption with one true noun swapped for one that is not there. Scores are those
     of `noun_scores`; their layers, the thresholds of F1 and where to edit are chosen on
     ``validation``. Then made-up nouns, and one true noun of every third caption, are taken out of the patches
-    (`patchlens.experiments.edit_out`).
+    (`patchlens.experiments.hallucination.edit_out`).
 
     Args:
         adapter: the model.

@@ -21,8 +21,7 @@ from patchlens.errors import SelectionError
 from patchlens.experiments.cases import Case
 from patchlens.experiments.finding import Finding
 from patchlens.experiments.ledger import Ledger, Record, Tell, each, head_of
-from patchlens.experiments.patches_told import find
-from patchlens.experiments.pointing import (
+from patchlens.experiments.patches.pointing import (
     Above,
     Numbers,
     Pointing,
@@ -34,7 +33,8 @@ from patchlens.experiments.pointing import (
     patch_grid,
     patch_places,
 )
-from patchlens.experiments.replacing import Replacing, case_rng
+from patchlens.experiments.patches.replacing import Replacing, case_rng
+from patchlens.experiments.patches.told import find
 from patchlens.inputs import Inputs, prepare
 from patchlens.models.adapter import Adapter
 

@@ -17,7 +17,7 @@ from patchlens.bench.probe import AnyLens, next_log_probs
 from patchlens.causal import Replace, rerun
 from patchlens.errors import LensError, SelectionError
 from patchlens.experiments.cases import Case
-from patchlens.experiments.directions import (
+from patchlens.experiments.fidelity.directions import (
     BASES,
     PLACES,
     At,
@@ -27,7 +27,7 @@ from patchlens.experiments.directions import (
     positions_of,
     reference_states,
 )
-from patchlens.experiments.fidelity_rows import rows_of, sentence_of
+from patchlens.experiments.fidelity.rows import rows_of, sentence_of
 from patchlens.experiments.finding import Finding
 from patchlens.experiments.ledger import Ledger, Record, Tell, each, head_of, silent
 from patchlens.fit.survey import model_digest

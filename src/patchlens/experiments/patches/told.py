@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from patchlens.experiments.correlation import spearman
 from patchlens.experiments.finding import Finding, Row, compared
 from patchlens.experiments.ledger import Record
+from patchlens.experiments.ranks import rank_correlation
 from patchlens.fit.intervals import Estimate
 
 _PAIRS = (
@@ -34,7 +34,7 @@ def find(
     notes: Sequence[str] = (),
     seed: int = 0,
 ) -> Finding:
-    """Put the records of `patchlens.experiments.patches.measure` together.
+    """Put the records of `patchlens.experiments.patches.measure.measure` together.
 
     Args:
         records: one per case; those without an answer are counted out, and a note says so.
@@ -81,7 +81,7 @@ def _value(found: float | Sequence[float] | None) -> float | None:
 
 
 def _maps(records: Sequence[Record], seed: int) -> list[Row]:
-    own = [spearman(record["lens_map"], record["causal_map"]) for record in records]
+    own = [rank_correlation(record["lens_map"], record["causal_map"]) for record in records]
     if len(records) == 1:
         name = "lens map, causal map | shuffled"
         controls = [_shuffled(records[0], seed)]
@@ -103,7 +103,8 @@ def _maps(records: Sequence[Record], seed: int) -> list[Row]:
 def _shuffled(record: Record, seed: int) -> float | None:
     rng = np.random.default_rng(seed)
     drawn = [
-        spearman(rng.permutation(record["lens_map"]).tolist(), record["causal_map"]) for _ in range(_SHUFFLES)
+        rank_correlation(rng.permutation(record["lens_map"]).tolist(), record["causal_map"])
+        for _ in range(_SHUFFLES)
     ]
     known = [value for value in drawn if value is not None]
     return float(np.mean(known)) if known else None
@@ -115,7 +116,7 @@ def _strange(records: Sequence[Record], number: int) -> float | None:
     for step in range(1, len(records)):
         other = records[(number + step) % len(records)]["lens_map"]
         if len(other) == len(causal):
-            return spearman(other, causal)
+            return rank_correlation(other, causal)
     return None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from patchlens.experiments.replaced import CONTROL, SCRAMBLED
+from patchlens.experiments.grounding.replaced import CONTROL, SCRAMBLED
 
 Verdict = Literal["grounded", "prior", "inverted", "unclear"]
 VERDICTS: Final[tuple[Verdict, ...]] = ("grounded", "prior", "inverted", "unclear")

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from patchlens.experiments.cases import Case
 from patchlens.experiments.finding import Finding, Row, compared, mean
+from patchlens.experiments.grounding.replaced import CONTROL, KINDS
+from patchlens.experiments.grounding.verdict import THRESHOLD, VERDICTS, Evidence, Under, weigh
 from patchlens.experiments.ledger import Record
-from patchlens.experiments.replaced import CONTROL, KINDS
-from patchlens.experiments.verdict import THRESHOLD, VERDICTS, Evidence, Under, weigh
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Judged(Finding):
 
 
 def judge(case: Case, record: Record) -> Verdicts:
-    """Judge what `patchlens.experiments.grounding` noted of a case."""
+    """Judge what `patchlens.experiments.grounding.measure` noted of a case."""
     if record["blank"]:
         why = "the picture is blank already, so that taking its content away shows nothing"
         return Verdicts(case.name, case.prompt, None, why=why)

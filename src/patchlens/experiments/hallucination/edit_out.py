@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from patchlens.causal import Intervention, Project, concept_directions, rerun
-from patchlens.experiments.nouns import Noun, known_nouns, noun_ids
+from patchlens.experiments.hallucination.nouns import Noun, known_nouns, noun_ids
 from patchlens.inputs import Inputs
 from patchlens.lens.cross import fully_attended
 from patchlens.lens.embedding import EmbeddingLens

@@ -13,7 +13,7 @@ from patchlens.axes import VISION, PositionKind
 from patchlens.bench.labels import ConceptIds
 from patchlens.bench.probe import AnyLens, Taken, look, shot_for
 from patchlens.capture import capture
-from patchlens.experiments.nouns import Noun, noun_ids
+from patchlens.experiments.hallucination.nouns import Noun, noun_ids
 from patchlens.inputs import Inputs
 from patchlens.lens.contextual import contextual_maps
 from patchlens.models.adapter import Adapter

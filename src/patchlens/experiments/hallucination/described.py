@@ -17,10 +17,10 @@ from rich.text import Text
 from patchlens.bench.probe import AnyLens
 from patchlens.errors import SelectionError
 from patchlens.experiments.cases import Case
-from patchlens.experiments.hallucination_rows import Chosen
+from patchlens.experiments.hallucination.nouns import content_words, known_nouns
+from patchlens.experiments.hallucination.rows import Chosen
+from patchlens.experiments.hallucination.scores import LENS, MEAN, SCORES, UNITS, noun_scores
 from patchlens.experiments.ledger import Ledger, Record, Tell, each, head_of, silent
-from patchlens.experiments.noun_scores import LENS, MEAN, SCORES, UNITS, noun_scores
-from patchlens.experiments.nouns import content_words, known_nouns
 from patchlens.inputs import prepare
 from patchlens.models.adapter import Adapter
 from patchlens.models.generate import generate_greedy

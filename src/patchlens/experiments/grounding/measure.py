@@ -13,12 +13,12 @@ import numpy as np
 from patchlens.bench.scenes import make_scene
 from patchlens.errors import SelectionError
 from patchlens.experiments.cases import Case
-from patchlens.experiments.judged import Judged, judge, judged
+from patchlens.experiments.grounding.judged import Judged, judge, judged
+from patchlens.experiments.grounding.planted import planted_tokens, settled
+from patchlens.experiments.grounding.replaced import CONTROL, KINDS, OTHER, Kind, Pixels, is_blank, replaced
+from patchlens.experiments.grounding.replies import begun, replies, said
+from patchlens.experiments.grounding.verdict import Under
 from patchlens.experiments.ledger import Ledger, Record, Tell, each, head_of
-from patchlens.experiments.planted import planted_tokens, settled
-from patchlens.experiments.replaced import CONTROL, KINDS, OTHER, Kind, Pixels, is_blank, replaced
-from patchlens.experiments.replies import begun, replies, said
-from patchlens.experiments.verdict import Under
 from patchlens.fit.survey import naming
 from patchlens.inputs import Inputs, prepare
 from patchlens.models.adapter import Adapter
@@ -36,8 +36,8 @@ SPARE_SEEDS: Final = 30_000_000
 class Asked:
     """How `grounding` asks: the beginning of every answer, its greatest length, others, and what is drawn.
 
-    ``planted`` says that the cases are drawn by `patchlens.experiments.planted.ask_planted`, so that verdicts
-    can be held against what is known.
+    ``planted`` says that the cases are those of `ask_planted` (beside this module), so that verdicts can be
+    held against what is known.
     """
 
     begun: str | None = None
@@ -55,7 +55,7 @@ def grounding(
     The model's greedy answer is held against the same prompt with the picture replaced by grey, black, noise,
     its own parts in another order, and other pictures, each of its size; the controls are the picture itself
     with faint noise, and the model from which its pictures are hidden (`blinded`), whose answers need none.
-    `patchlens.experiments.verdict` has the rule.
+    `patchlens.experiments.grounding.verdict` has the rule.
 
     Args:
         adapter: the model.

@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from patchlens.experiments.judged import Judged, Verdicts
-from patchlens.experiments.replaced import CONTROL, KINDS
-from patchlens.experiments.verdict import Verdict
+from patchlens.experiments.grounding.judged import Judged, Verdicts
+from patchlens.experiments.grounding.replaced import CONTROL, KINDS
+from patchlens.experiments.grounding.verdict import Verdict
 from patchlens.views.words import visible_text
 
 FEW = 3

@@ -1,0 +1,1 @@
+"""Hold the effects that a lens foretells against those that interventions have."""

@@ -1,0 +1,1 @@
+"""Replace the picture, and tell answers that need it from those said of any."""
