@@ -28,6 +28,11 @@ app = typer.Typer(
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="demo, demo-cross, a folder, or a hub model id.")
 ]
+DtypeOption = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device-map", help="Such as auto or cuda; the CPU if left out.")
+]
+RevisionOption = Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit on the hub.")]
 ReadingArgument = Annotated[Path, typer.Argument(help="A reading, as written by --out.", metavar="READING")]
 PositionOption = Annotated[
     str, typer.Option("--position", help="Index in the sequence (negative from the end), or 'answer'.")

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from patchlens.cli.app import ModelOption, app, check_writable, progress_display, stdout_console
+from patchlens.cli.app import (
+    DeviceOption,
+    DtypeOption,
+    ModelOption,
+    RevisionOption,
+    app,
+    check_writable,
+    progress_display,
+    stdout_console,
+)
 from patchlens.selection import parse_numbers
 
 
@@ -55,13 +64,9 @@ def attend(
     html: Annotated[
         Path | None, typer.Option("--html", help="Write a page that shows the maps on the picture.")
     ] = None,
-    dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")] = "auto",
-    device_map: Annotated[
-        str | None, typer.Option("--device-map", help="Such as auto or cuda; the CPU if left out.")
-    ] = None,
-    revision: Annotated[
-        str | None, typer.Option("--revision", help="Branch, tag or commit on the hub.")
-    ] = None,
+    dtype: DtypeOption = "auto",
+    device_map: DeviceOption = None,
+    revision: RevisionOption = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Give the prompt as it is, without chat template.")
     ] = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from patchlens.cli.app import app, check_writable, progress_display, stdout_console
+from patchlens.cli.app import DeviceOption, DtypeOption, app, check_writable, progress_display, stdout_console
 
 
 @app.command()
@@ -41,10 +41,8 @@ def bench(
     html: Annotated[
         Path | None, typer.Option("--html", help='Write a page with charts (needs the extra "chart").')
     ] = None,
-    dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")] = "auto",
-    device_map: Annotated[
-        str | None, typer.Option("--device-map", help="Such as auto or cuda; the CPU if left out.")
-    ] = None,
+    dtype: DtypeOption = "auto",
+    device_map: DeviceOption = None,
 ) -> None:
     """Score lenses on pictures whose truth is known: what they read, where, and beside which nulls."""
     check_writable(json, ".json")

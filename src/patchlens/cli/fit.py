@@ -7,7 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from patchlens.cli.app import ModelOption, app, check_writable, progress_display
+from patchlens.cli.app import (
+    DeviceOption,
+    DtypeOption,
+    ModelOption,
+    RevisionOption,
+    app,
+    check_writable,
+    progress_display,
+)
 
 fits = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(fits, name="fit", help="Fit a lens to a model, on your pictures or texts.")
@@ -27,12 +35,7 @@ OutOption = Annotated[
     Path, typer.Option("--out", "-o", help="NAME.safetensors; reports come beside it. Required.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Of the split and of everything drawn.")]
-DtypeOption = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")]
-DeviceOption = Annotated[
-    str | None, typer.Option("--device-map", help="Such as auto or cuda; the CPU if left out.")
-]
 TokensOption = Annotated[int, typer.Option("--max-new-tokens", min=0, help="Longest answer of the model.")]
-RevisionOption = Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit on the hub.")]
 
 
 @fits.command()

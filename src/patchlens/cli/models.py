@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from patchlens.cli.app import app, progress_display, stdout_console
+from patchlens.cli.app import DtypeOption, RevisionOption, app, progress_display, stdout_console
 
 
 @app.command()
@@ -14,10 +14,8 @@ def models(
     check: Annotated[
         str | None, typer.Option("--check", help="Load this model and print its self-check.")
     ] = None,
-    dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")] = "auto",
-    revision: Annotated[
-        str | None, typer.Option("--revision", help="Branch, tag or commit on the hub.")
-    ] = None,
+    dtype: DtypeOption = "auto",
+    revision: RevisionOption = None,
 ) -> None:
     """List the models that can be read, or prove that one of them is read rightly."""
     from patchlens.views.tables import print_identity, print_models

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from patchlens.cli.app import ModelOption, app, check_writable, progress_display, stdout_console
+from patchlens.cli.app import (
+    DeviceOption,
+    DtypeOption,
+    ModelOption,
+    RevisionOption,
+    app,
+    check_writable,
+    progress_display,
+    stdout_console,
+)
 from patchlens.selection import parse_numbers, parse_positions
 
 
@@ -66,13 +75,9 @@ def read(
     ] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page to open in a browser.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")] = "auto",
-    device_map: Annotated[
-        str | None, typer.Option("--device-map", help="Such as auto or cuda; the CPU if left out.")
-    ] = None,
-    revision: Annotated[
-        str | None, typer.Option("--revision", help="Branch, tag or commit on the hub.")
-    ] = None,
+    dtype: DtypeOption = "auto",
+    device_map: DeviceOption = None,
+    revision: RevisionOption = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Give the prompt as it is, without chat template.")
     ] = False,

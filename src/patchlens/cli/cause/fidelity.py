@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from patchlens.cli.app import ModelOption, check_writable, progress_display
+from patchlens.cli.app import DeviceOption, DtypeOption, ModelOption, check_writable, progress_display
 from patchlens.cli.cause.shared import (
     DataOption,
     JsonOption,
@@ -66,6 +66,8 @@ def fidelity(
     seed: SeedOption = 0,
     out: OutOption = None,
     json: JsonOption = None,
+    dtype: DtypeOption = "auto",
+    device_map: DeviceOption = None,
 ) -> None:
     """Take directions out of states, and see whether a lens foretells what that does to the answer."""
     check_writable(out, ".jsonl")
@@ -88,7 +90,7 @@ def fidelity(
             if reference is None
             else own_cases(read_items(reference, prompt))
         )
-        adapter = load(model).adapter
+        adapter = load(model, dtype=dtype, device_map=device_map).adapter
         adapter.prove()
         tell("loading the model", 1, 1)
         finding = run(

@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from patchlens.cli.app import ModelOption, check_writable, progress_display, stdout_console
+from patchlens.cli.app import (
+    DeviceOption,
+    DtypeOption,
+    ModelOption,
+    check_writable,
+    progress_display,
+    stdout_console,
+)
 from patchlens.cli.cause.shared import (
     DataOption,
     JsonOption,
@@ -39,6 +46,8 @@ def grounding(
     seed: SeedOption = 0,
     out: OutOption = None,
     json: JsonOption = None,
+    dtype: DtypeOption = "auto",
+    device_map: DeviceOption = None,
 ) -> None:
     """Tell answers that need their picture from those that stay the same whatever the picture."""
     check_writable(out, ".jsonl")
@@ -54,7 +63,7 @@ def grounding(
         cases, about = cases_of(picture, prompt, data, seeds, scenes, ask_planted)
         drawn = picture is None and data is None
         asked = Asked(begun, max_new_tokens, others, seed, planted=drawn and begun is None)
-        adapter = load(model).adapter
+        adapter = load(model, dtype=dtype, device_map=device_map).adapter
         tell("loading the model", 1, 1)
         found = judge_all(adapter, cases, about, asked, path=out, tell=tell)
     tell_finding(found, out, json=json)

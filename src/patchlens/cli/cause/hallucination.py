@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from patchlens.cli.app import ModelOption, Tell, check_writable, progress_display, stdout_console
+from patchlens.cli.app import (
+    DeviceOption,
+    DtypeOption,
+    ModelOption,
+    Tell,
+    check_writable,
+    progress_display,
+    stdout_console,
+)
 from patchlens.cli.cause.shared import (
     DataOption,
     JsonOption,
@@ -53,6 +61,8 @@ def hallucination(
     seed: SeedOption = 0,
     out: OutOption = None,
     json: JsonOption = None,
+    dtype: DtypeOption = "auto",
+    device_map: DeviceOption = None,
 ) -> None:
     """Score every noun of what the model says of a picture; where the truth is known, how well that works."""
     check_writable(out, ".jsonl")
@@ -70,7 +80,7 @@ def hallucination(
         asked = prompt or (_prompt(model in bundled_models()) if picture is not None else None)
         cases, about = cases_of(picture, asked, data, seeds, scenes, caption_question)
         kept = drawn_cases(caption_question, 1, validation, first=VALIDATION_SEEDS)
-        adapter = load(model).adapter
+        adapter = load(model, dtype=dtype, device_map=device_map).adapter
         adapter.prove()
         chosen = find_lens(lens or ("cross" if adapter.cross_blocks else "logit"), adapter)
         tell("loading the model", 1, 1)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from patchlens.cli.app import ModelOption, check_writable, progress_display
+from patchlens.cli.app import DeviceOption, DtypeOption, ModelOption, check_writable, progress_display
 from patchlens.cli.cause.shared import (
     DataOption,
     JsonOption,
@@ -43,6 +43,8 @@ def knockout(
     seed: SeedOption = 0,
     out: OutOption = None,
     json: JsonOption = None,
+    dtype: DtypeOption = "auto",
+    device_map: DeviceOption = None,
 ) -> None:
     """Knock out attention in windows of blocks: from picture to answer, picture to text, text to answer."""
     check_writable(out, ".jsonl")
@@ -54,7 +56,7 @@ def knockout(
         from patchlens.run import load
 
         cases, about = cases_of(picture, prompt, data, seeds, scenes, ask_about_thing)
-        adapter = load(model).adapter
+        adapter = load(model, dtype=dtype, device_map=device_map).adapter
         tell("loading the model", 1, 1)
         settings = Settings(width, draws, max_new_tokens, seed)
         found = knock_out(adapter, cases, about, settings, path=out, tell=tell)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from patchlens.cli.app import ModelOption, check_writable, progress_display
+from patchlens.cli.app import DeviceOption, DtypeOption, ModelOption, check_writable, progress_display
 from patchlens.cli.cause.shared import (
     DataOption,
     JsonOption,
@@ -86,10 +86,8 @@ def patches(
         Path | None, typer.Option("--html", help="Write a page with both maps; for one picture.")
     ] = None,
     seed: SeedOption = 0,
-    dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")] = "auto",
-    device_map: Annotated[
-        str | None, typer.Option("--device-map", help="Such as auto or cuda; the CPU if left out.")
-    ] = None,
+    dtype: DtypeOption = "auto",
+    device_map: DeviceOption = None,
 ) -> None:
     """Ablate the patches that a lens points at, and as many others: does the answer need them."""
     for path, suffix in ((out, ".jsonl"), (json, ".json"), (html, ".html")):
