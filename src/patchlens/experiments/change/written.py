@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from patchlens.axes import POSITION
 from patchlens.capture import Captured
 from patchlens.causal import (
     Ablate,
@@ -141,7 +142,8 @@ def swap(text: str, stage: Stage, source: Captured) -> Written:
     found = stage.find(at)
     patches = set(stage.patches.tolist())
     rows = found.states or found.positions
-    as_patches = set(rows) <= patches
+    are_states = stage.over != POSITION
+    as_patches = bool(found.states) == are_states and set(rows) <= patches
 
     def drawn(rng: np.random.Generator) -> Intervention:
         n = len(stage.patches) if as_patches else stage.inputs.n_prompt
