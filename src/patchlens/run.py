@@ -20,6 +20,7 @@ from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
 from patchlens.models.generate import generate_greedy
 from patchlens.records import Answer
+from patchlens.tokens import answer_text
 from patchlens.trace import Progress, Trace
 
 POSITION_GROUPS = ("all", "answer", "text", "patches")
@@ -107,7 +108,7 @@ class Model:
         tell("capture", 0, 1)
         captured = capture(self.adapter, inputs, layers=layers, positions=select_positions(inputs, positions))
         tell("capture", 1, 1)
-        text = str(self.adapter.tokenizer.decode(answer, skip_special_tokens=True)).strip()
+        text = answer_text(self.adapter.tokenizer, answer)
         notes = (
             *(note for picture in pictures for note in picture.notes),
             *inputs.notes,

@@ -89,3 +89,8 @@ def content_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     while len(ids) > 1 and not pieces[ids[0]].strip(WORD_START):
         ids = ids[1:]
     return ids
+
+
+def answer_text(tokenizer: PreTrainedTokenizerBase, ids: Iterable[int]) -> str:
+    """An answer as people read it: special tokens and white space at its ends left out."""
+    return str(tokenizer.decode(list(ids), skip_special_tokens=True)).strip()

@@ -26,6 +26,7 @@ from patchlens.experiments.finding import Finding, Row
 from patchlens.fit.intervals import Estimate
 from patchlens.inputs import Inputs, OpenedPicture, prepare
 from patchlens.models.adapter import Adapter
+from patchlens.tokens import answer_text
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def _finding(
     wanted: Wanted,
     parameters: Mapping[str, Any],
 ) -> Finding:
-    texts = [_text(adapter, ids) for ids in (answer, *said)]
+    texts = [answer_text(adapter.tokenizer, ids) for ids in (answer, *said)]
     flips = [float(text != texts[0]) for text in texts[1:]]
     rows = tuple(
         Row(name, unit, _alone(own), _alone(float(np.mean(control))), _alone(own - float(np.mean(control))))
@@ -173,7 +174,3 @@ def _notes(changes: Sequence[Written]) -> tuple[str, ...]:
 
 def _alone(value: float) -> Estimate:
     return Estimate(value, None, None)
-
-
-def _text(adapter: Adapter, ids: Sequence[int]) -> str:
-    return str(adapter.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()

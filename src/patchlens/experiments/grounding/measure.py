@@ -22,7 +22,7 @@ from patchlens.experiments.ledger import Ledger, Record, Tell, each, head_of
 from patchlens.fit.survey import naming
 from patchlens.inputs import Inputs, prepare
 from patchlens.models.adapter import Adapter
-from patchlens.tokens import piece_table
+from patchlens.tokens import answer_text, piece_table
 
 OTHERS: Final = 4
 """Other pictures that each picture is replaced by."""
@@ -132,11 +132,11 @@ def _answered(adapter: Adapter, prompt: str, sets: Sets, asked: Asked, *, blind:
         same = all(reply.kept) and (reply.ended or len(ids) == asked.max_new_tokens)
         instead = ids if same else said(adapter, inputs, asked.max_new_tokens, blind=blind)
         assert kind is not None
-        text = _text(adapter, instead)
+        text = answer_text(adapter.tokenizer, instead)
         under.append(asdict(Under(kind, reply.logprobs, reply.kept, list(instead) == list(ids), text)))
     pieces = piece_table(adapter.tokenizer, ids)
     return {
-        "answer": _text(adapter, ids),
+        "answer": answer_text(adapter.tokenizer, ids),
         "ids": ids,
         "pieces": [pieces[token] for token in ids],
         "own": own.logprobs,
@@ -147,7 +147,3 @@ def _answered(adapter: Adapter, prompt: str, sets: Sets, asked: Asked, *, blind:
 def _asked(adapter: Adapter, prompt: str, pictures: Sequence[Pixels], asked: Asked) -> Inputs:
     inputs = prepare(adapter, prompt, list(pictures))
     return inputs if asked.begun is None else begun(adapter, inputs, asked.begun)
-
-
-def _text(adapter: Adapter, ids: Sequence[int]) -> str:
-    return str(adapter.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()

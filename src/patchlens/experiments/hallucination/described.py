@@ -24,6 +24,7 @@ from patchlens.experiments.ledger import Ledger, Record, Tell, each, head_of, si
 from patchlens.inputs import prepare
 from patchlens.models.adapter import Adapter
 from patchlens.models.generate import generate_greedy
+from patchlens.tokens import answer_text
 from patchlens.views.words import visible_text
 
 
@@ -85,7 +86,7 @@ def described(
         inputs = prepare(adapter, case.prompt, case.open())
         caption = generate_greedy(adapter, inputs, max_new_tokens)
         nouns = (known_nouns if chosen is not None else content_words)(adapter.tokenizer, caption)
-        said = str(adapter.tokenizer.decode(caption, skip_special_tokens=True)).strip()
+        said = answer_text(adapter.tokenizer, caption)
         scores = noun_scores(adapter, lens, inputs, caption, nouns) if nouns else {}
         return {"caption": said, "nouns": [noun.key for noun in nouns], "scores": scores}
 

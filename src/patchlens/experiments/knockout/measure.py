@@ -30,6 +30,7 @@ from patchlens.experiments.ledger import Ledger, Record, Tell, each, head_of
 from patchlens.inputs import prepare
 from patchlens.models.adapter import Adapter
 from patchlens.models.generate import generate_greedy
+from patchlens.tokens import answer_text
 
 DRAWS: Final = 3
 """Random draws that a control is the mean of."""
@@ -113,7 +114,7 @@ def _costs(adapter: Adapter, case: Case, over: Sequence[Window], settings: Setti
     routes: dict[str, list[tuple[float, float]]] = {}
     for (route, _), values in zip(keys, lost, strict=True):
         routes.setdefault(route, []).append((float(values[0]), float(values[1:].mean())))
-    answer = str(adapter.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+    answer = answer_text(adapter.tokenizer, ids)
     return {
         "answer": answer,
         "edges": {route: len(own[0]) for route, own in cut.items() if own},

@@ -37,6 +37,7 @@ from patchlens.experiments.patches.replacing import Replacing, case_rng
 from patchlens.experiments.patches.told import find
 from patchlens.inputs import Inputs, prepare
 from patchlens.models.adapter import Adapter
+from patchlens.tokens import answer_text
 
 MAX_NEW_TOKENS: Final = 20
 
@@ -204,8 +205,10 @@ def measure(subject: Subject, case: Case, settings: Settings) -> Record:
     names = [name for name, numbers in sets.items() if numbers.size]
     thing = _thing(case, seen.inputs)
     return {
-        "answer": _text(subject.adapter, seen.answer),
-        "right": None if case.truth is None else _text(subject.adapter, seen.answer) == case.truth.answer,
+        "answer": answer_text(subject.adapter.tokenizer, seen.answer),
+        "right": None
+        if case.truth is None
+        else answer_text(subject.adapter.tokenizer, seen.answer) == case.truth.answer,
         "word": seen.word.told,
         "pointed": len(chosen),
         "patches": len(seen.grid),
@@ -249,7 +252,7 @@ def _thing(case: Case, inputs: Inputs) -> NDArray[np.bool_] | None:
 def _flips(adapter: Adapter, seen: Answered, todo: Sequence[Interventions]) -> tuple[list[float], list[str]]:
     """Whether each ablation changes the greedy answer, and what it is then."""
     plain, *changed = seen.runs.answers([(), *todo], MAX_NEW_TOKENS)
-    return [float(ids != plain) for ids in changed], [_text(adapter, ids) for ids in changed]
+    return [float(ids != plain) for ids in changed], [answer_text(adapter.tokenizer, ids) for ids in changed]
 
 
 def _falls(seen: Answered, todo: Sequence[Interventions]) -> tuple[list[float], list[float]]:
@@ -272,10 +275,6 @@ def _grouped(names: Sequence[str], values: Sequence[float]) -> dict[str, Any]:
         else:
             found[name] = value
     return found
-
-
-def _text(adapter: Adapter, ids: Sequence[int]) -> str:
-    return str(adapter.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
 
 
 def _parameters(subject: Subject, settings: Settings) -> Mapping[str, Any]:
