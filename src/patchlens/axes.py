@@ -31,6 +31,15 @@ class PositionKind(StrEnum):
     SPECIAL = "special"
 
 
+CLASSES: Final = (
+    PositionKind.PATCH.value,
+    PositionKind.IMAGE_OTHER.value,
+    PositionKind.TEXT.value,
+    PositionKind.SPECIAL.value,
+    "sink",
+)
+"""What attention can fall on; every source is of one class: its kind, unless it is a sink."""
+
 FitKind = Literal["text", "patch", "answer"]
 """Kinds of position that a lens may be fitted apart for; "answer" predicts a token of the answer."""
 

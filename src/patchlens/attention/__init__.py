@@ -14,6 +14,6 @@ from patchlens.attention.direction import linearised as linearised
 from patchlens.attention.onto import with_account as with_account
 from patchlens.attention.queries import Queries as Queries
 from patchlens.attention.queries import find_queries as find_queries
-from patchlens.attention.shares import CLASSES as CLASSES
 from patchlens.attention.sinks import SinkRule as SinkRule
 from patchlens.attention.terms import BlockTerms as BlockTerms
+from patchlens.axes import CLASSES as CLASSES

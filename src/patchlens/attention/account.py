@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from patchlens.attention.queries import Queries
-from patchlens.attention.shares import CLASSES
 from patchlens.attention.sinks import SinkRule
-from patchlens.axes import VISION, PositionKind
+from patchlens.axes import CLASSES, VISION, PositionKind
 from patchlens.errors import SelectionError
 from patchlens.grid import Grid, Places
 from patchlens.records import Answer

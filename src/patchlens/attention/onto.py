@@ -11,8 +11,7 @@ from torch import Tensor
 from patchlens.attention.account import Account, BlockAccount
 from patchlens.attention.layout import placed, source_axis
 from patchlens.attention.queries import ANSWER, LAST, STEPS
-from patchlens.attention.shares import CLASSES
-from patchlens.axes import LAYER, VISION
+from patchlens.axes import CLASSES, LAYER, VISION
 from patchlens.errors import SelectionError
 from patchlens.reading import Reading
 from patchlens.records import Channel

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from patchlens.attention.account import Account, BlockAccount
-from patchlens.attention.shares import CLASSES
+from patchlens.axes import CLASSES
 
 FORMAT_VERSION = 1
 

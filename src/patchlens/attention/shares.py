@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,17 +10,8 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patchlens.axes import PositionKind
+from patchlens.axes import CLASSES
 from patchlens.errors import NumericsError
-
-CLASSES: Final = (
-    PositionKind.PATCH.value,
-    PositionKind.IMAGE_OTHER.value,
-    PositionKind.TEXT.value,
-    PositionKind.SPECIAL.value,
-    "sink",
-)
-"""Every source is of one class: its kind, unless it is a sink."""
 
 
 def class_numbers(kind: NDArray[np.character[Any]], sink: Bool[Tensor, " source"]) -> Int[Tensor, " source"]:

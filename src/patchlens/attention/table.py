@@ -15,8 +15,7 @@ from torch import Tensor
 
 from patchlens.attention.account import Account, BlockAccount
 from patchlens.attention.queries import STEPS, WORD
-from patchlens.attention.shares import CLASSES
-from patchlens.axes import VISION, PositionKind
+from patchlens.axes import CLASSES, VISION, PositionKind
 from patchlens.views.terminal import UNLIMITED, print_table
 from patchlens.views.words import percent, visible, visible_text
 

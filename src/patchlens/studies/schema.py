@@ -11,7 +11,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from patchlens.attention.shares import CLASSES
+from patchlens.axes import CLASSES
 
 MODEL: Final = "model"
 LENS: Final = "lens"
