@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from patchlens.axes import check_layers
 from patchlens.errors import NumericsError, SelectionError
 from patchlens.inputs import Inputs
-from patchlens.models.adapter import Adapter
+from patchlens.models.adapter import Adapter, OnState
 
 
 @dataclass(frozen=True)
@@ -57,27 +57,97 @@ def capture(
         IdentityCheckError: the last state does not unembed to the model's logits.
         NumericsError: the model's states are not finite.
     """
+    return capture_together(adapter, [inputs], layers=layers, positions=[positions])[0]
+
+
+def capture_together(
+    adapter: Adapter,
+    batch: Sequence[Inputs],
+    *,
+    layers: Iterable[int] | None = None,
+    positions: Sequence[Iterable[int] | None] | None = None,
+) -> list[Captured]:
+    """`capture` of several inputs that are alike (`patchlens.models.encode.likeness`), in one pass.
+
+    Args:
+        adapter: the model.
+        batch: inputs whose prompts are equally long; shorter answers are filled up behind their end, where no
+            position before them sees it.
+        layers: as for `capture`, the same for all.
+        positions: as for `capture`, for each; None for all of each.
+
+    Raises:
+        SelectionError, IdentityCheckError, NumericsError: as `capture`.
+    """
     wanted = check_layers(layers, adapter.n_layers)
-    kept = check_positions(positions, len(inputs))
-    shelf = _Shelf(adapter, wanted, kept, len(inputs))
+    kept = [
+        check_positions(own, len(inputs))
+        for own, inputs in zip(positions or [None] * len(batch), batch, strict=True)
+    ]
+    shelves = [
+        _Shelf(adapter, wanted, own, len(inputs), (row, len(batch)))
+        for row, (own, inputs) in enumerate(zip(kept, batch, strict=True))
+    ]
+    ends = sorted({len(inputs) - 1 for inputs in batch})
     with adapter.undisturbed(), torch.inference_mode():
-        with adapter.watched(shelf.keep_output, shelf.keep_input, shelf.keep_vision):
-            output = adapter.model(**inputs.tensors, use_cache=False, logits_to_keep=1)
-        logits = output.logits[0, -1:]
-        if shelf.ran and not (torch.isfinite(shelf.last).all() and torch.isfinite(logits).all()):
-            raise NumericsError(
-                f"{adapter.name} in {adapter.dtype} gave states or logits that are not finite; load it with "
-                "another dtype, bfloat16 or float32"
+        with adapter.watched(*_spread(shelves)):
+            output = adapter.model(
+                **joint_tensors(adapter, batch),
+                use_cache=False,
+                logits_to_keep=1 if len(ends) == 1 else torch.tensor(ends, device=adapter.device),
             )
-        adapter.check_pass(shelf.ran, shelf.last, logits)
-    return Captured(
-        resid=shelf.resid,
-        final=shelf.final,
-        layers=wanted,
-        positions=kept,
-        logits=logits[0].to(shelf.resid.device).clone(),
-        vision=None if shelf.vision is None else shelf.vision.clone(),
-    )
+        logits = [output.logits[row, ends.index(len(inputs) - 1)][None] for row, inputs in enumerate(batch)]
+        for shelf, own in zip(shelves, logits, strict=True):
+            if shelf.ran and not (torch.isfinite(shelf.last).all() and torch.isfinite(own).all()):
+                raise NumericsError(
+                    f"{adapter.name} in {adapter.dtype} gave states or logits that are not finite; load it "
+                    "with another dtype, bfloat16 or float32"
+                )
+            adapter.check_pass(shelf.ran, shelf.last, own)
+    return [
+        Captured(
+            resid=shelf.resid,
+            final=shelf.final,
+            layers=wanted,
+            positions=own,
+            logits=said[0].to(shelf.resid.device).clone(),
+            vision=None if shelf.vision is None else shelf.vision.clone(),
+        )
+        for shelf, own, said in zip(shelves, kept, logits, strict=True)
+    ]
+
+
+def joint_tensors(adapter: Adapter, batch: Sequence[Inputs]) -> dict[str, Tensor]:
+    """The forward's arguments for several inputs that are alike, one row each, filled up to the longest."""
+    longest = max(len(inputs) for inputs in batch)
+    rows = [_filled(adapter, inputs, longest).tensors for inputs in batch]
+    return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+
+
+def _filled(adapter: Adapter, inputs: Inputs, length: int) -> Inputs:
+    missing = length - len(inputs)
+    if not missing:
+        return inputs
+    answer = inputs.ids[inputs.n_prompt :].tolist()
+    return adapter.continued(inputs, [*answer, *[int(inputs.ids[-1])] * missing])
+
+
+def _spread(shelves: Sequence[_Shelf]) -> tuple[OnState, OnState, OnState]:
+    """The hooks of several shelves as one: output, input, vision."""
+
+    def output(block: int, state: Tensor) -> None:
+        for shelf in shelves:
+            shelf.keep_output(block, state)
+
+    def entering(block: int, state: Tensor) -> None:
+        for shelf in shelves:
+            shelf.keep_input(block, state)
+
+    def vision(block: int, state: Tensor) -> None:
+        for shelf in shelves:
+            shelf.keep_vision(block, state)
+
+    return output, entering, vision
 
 
 def check_positions(positions: Iterable[int] | None, length: int) -> tuple[int, ...]:
@@ -104,12 +174,22 @@ def check_positions(positions: Iterable[int] | None, length: int) -> tuple[int, 
 
 
 class _Shelf:
-    """Room for the states of one pass, filled by the hooks; allocated outside inference mode."""
+    """Room for the states of one row of a pass, filled by the hooks; allocated outside inference mode."""
 
-    def __init__(self, adapter: Adapter, layers: tuple[int, ...], positions: tuple[int, ...], n: int) -> None:
+    def __init__(
+        self,
+        adapter: Adapter,
+        layers: tuple[int, ...],
+        positions: tuple[int, ...],
+        length: int,
+        row: tuple[int, int],
+    ) -> None:
+        self._row, self._rows = row
+        self._end = length - 1
         self._n_layers = adapter.n_layers
         self._cross = frozenset(adapter.cross_blocks)
-        self._index = None if positions == tuple(range(n)) else torch.tensor(positions)
+        is_whole = positions == tuple(range(length))
+        self._index = slice(0, length) if is_whole else torch.tensor(positions)
         weight = adapter.unembed.weight
         self.resid = weight.new_empty(len(layers), len(positions), adapter.d_model)
         holds_last = self._n_layers in layers
@@ -129,14 +209,14 @@ class _Shelf:
         self._keep(block + 1, state)
 
     def keep_vision(self, _: int, states: Tensor) -> None:
-        self.vision = states.flatten(0, -2)
+        self.vision = states.flatten(0, -2).unflatten(0, (self._rows, -1))[self._row]
 
     def _keep(self, layer: int, state: Tensor) -> None:
+        own = state[self._row]
         if layer in self._rooms:
-            self._rooms[layer].copy_(
-                state[0] if self._index is None else state[0, self._index.to(state.device)]
-            )
+            index = self._index if isinstance(self._index, slice) else self._index.to(state.device)
+            self._rooms[layer].copy_(own[index])
         if layer == self._n_layers:
-            self.last.copy_(state[0, -1:])
+            self.last.copy_(own[self._end][None])
         elif layer in self._cross:  # if the block after this layer is skipped, its layer is this state
             self._keep(layer + 1, state)

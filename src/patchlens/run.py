@@ -10,15 +10,15 @@ import numpy as np
 import torch
 
 from patchlens.axes import PositionKind
-from patchlens.capture import Captured, capture
+from patchlens.capture import Captured, capture, capture_together, joint_tensors
 from patchlens.demo import bundled_models
 from patchlens.demo.domain import SceneDomain
 from patchlens.errors import SelectionError
-from patchlens.inputs import PictureLike, open_picture, prepare
+from patchlens.inputs import OpenedPicture, PictureLike, open_picture, prepare
 from patchlens.models import load_adapter
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
-from patchlens.models.generate import generate_greedy
+from patchlens.models.generate import generate_together
 from patchlens.records import Answer
 from patchlens.tokens import answer_text
 from patchlens.trace import Progress, Trace
@@ -96,27 +96,74 @@ class Model:
             IdentityCheckError: on first use, if the adapter's facts do not reproduce the model's logits.
             ImageError, PromptError, SelectionError: what was asked cannot be done.
         """
-        tell = progress or _silent
         self.adapter.prove()
-        pictures = [open_picture(image) for image in _as_list(images)]
-        inputs = prepare(self.adapter, prompt, pictures, chat=chat)
-        tell("answer", 0, 1)
-        answer = generate_greedy(self.adapter, inputs, max_new_tokens)
-        tell("answer", 1, 1)
-        if steps and len(answer) > 1:
-            inputs = prepare(self.adapter, prompt, pictures, answer_ids=answer[:-1], chat=chat)
-        tell("capture", 0, 1)
-        captured = capture(self.adapter, inputs, layers=layers, positions=select_positions(inputs, positions))
-        tell("capture", 1, 1)
-        text = answer_text(self.adapter.tokenizer, answer)
-        notes = (
-            *(note for picture in pictures for note in picture.notes),
-            *inputs.notes,
-            *_unlike_scenes(self.adapter, inputs, captured),
-        )
-        return Trace(
-            self.adapter, inputs, captured, tuple(pictures), Answer(text, tuple(answer)), notes, chat
-        )
+        pictures = tuple(open_picture(image) for image in _as_list(images))
+        asked = Asked(pictures, prepare(self.adapter, prompt, pictures, chat=chat))
+        return trace_together(
+            self.adapter,
+            [asked],
+            max_new_tokens=max_new_tokens,
+            steps=steps,
+            layers=layers,
+            positions=positions,
+            chat=chat,
+            progress=progress,
+        )[0]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A prompt with its pictures, prepared for a model."""
+
+    pictures: tuple[OpenedPicture, ...]
+    inputs: Inputs
+
+
+def trace_together(
+    adapter: Adapter,
+    batch: Sequence[Asked],
+    *,
+    max_new_tokens: int = 20,
+    steps: bool = False,
+    layers: Iterable[int] | None = None,
+    positions: str | Iterable[int] | None = None,
+    chat: bool | None = None,
+    progress: Progress | None = None,
+) -> list[Trace]:
+    """What `Model.trace` does, for several prompts in one pass; arguments as there.
+
+    Their inputs must be alike (`patchlens.models.encode.likeness`). In a batch numbers differ by rounding
+    from those of a prompt alone.
+
+    Raises:
+        IdentityCheckError, SelectionError, NumericsError: as `Model.trace`.
+    """
+    tell = progress or _silent
+    tell("answer", 0, 1)
+    tensors = joint_tensors(adapter, [asked.inputs for asked in batch])
+    answers = generate_together(adapter, tensors, len(batch[0].inputs), max_new_tokens)
+    tell("answer", 1, 1)
+    inputs = [
+        adapter.continued(asked.inputs, answer[:-1]) if steps and len(answer) > 1 else asked.inputs
+        for asked, answer in zip(batch, answers, strict=True)
+    ]
+    tell("capture", 0, 1)
+    kept = [select_positions(own, positions) for own in inputs]
+    captured = capture_together(adapter, inputs, layers=layers, positions=kept)
+    tell("capture", 1, 1)
+    return [_trace(adapter, *each, chat) for each in zip(batch, inputs, captured, answers, strict=True)]
+
+
+def _trace(
+    adapter: Adapter, asked: Asked, inputs: Inputs, captured: Captured, answer: list[int], chat: bool | None
+) -> Trace:
+    text = answer_text(adapter.tokenizer, answer)
+    notes = (
+        *(note for picture in asked.pictures for note in picture.notes),
+        *inputs.notes,
+        *_unlike_scenes(adapter, inputs, captured),
+    )
+    return Trace(adapter, inputs, captured, asked.pictures, Answer(text, tuple(answer)), notes, chat)
 
 
 def _unlike_scenes(adapter: Adapter, inputs: Inputs, captured: Captured) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,6 +35,11 @@ class Inputs:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+def likeness(inputs: Inputs) -> Hashable:
+    """What inputs must have in common to go through a model as rows of one batch: every tensor's shape."""
+    return inputs.n_prompt, tuple((name, tuple(t.shape)) for name, t in sorted(inputs.tensors.items()))
 
 
 @dataclass(frozen=True)

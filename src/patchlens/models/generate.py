@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import GenerationConfig
 
 from patchlens.models.adapter import Adapter
@@ -19,19 +20,28 @@ def generate_greedy(adapter: Adapter, inputs: Inputs, max_new_tokens: int) -> li
     Penalties, suppressions and sampling from the model's generation config are left out, so that every id
     is the arg max of the model's logits; only placeholder tokens of pictures cannot be said.
     """
-    if max_new_tokens < 1:
-        return []
+    return generate_together(adapter, inputs.tensors, len(inputs), max_new_tokens)[0]
+
+
+def generate_together(
+    adapter: Adapter, tensors: Mapping[str, Tensor], length: int, max_new_tokens: int
+) -> list[list[int]]:
+    """`generate_greedy` of every row of a batch whose prompts are all ``length`` positions long."""
     room = max_new_tokens
     if adapter.max_positions is not None:
-        room = min(room, adapter.max_positions - len(inputs))
+        room = min(room, adapter.max_positions - length)
     if room < 1:
-        return []
+        return [[] for _ in range(tensors["input_ids"].shape[0])]
     ends = adapter.ends
     with adapter.undisturbed(), _plain_generation(adapter, ends), torch.inference_mode():
         model: Any = adapter.model
-        output = model.generate(**inputs.tensors, max_new_tokens=room, do_sample=False)
-    ids: list[int] = output[0, len(inputs) :].tolist()
-    return ids[:-1] if ids and ids[-1] in ends else ids
+        output = model.generate(**tensors, max_new_tokens=room, do_sample=False)
+    return [_up_to_end(row, ends) for row in output[:, length:].tolist()]
+
+
+def _up_to_end(ids: list[int], ends: tuple[int, ...]) -> list[int]:
+    """Tokens before the first that ends the answer; what follows it fills up the batch."""
+    return ids[: next((place for place, token in enumerate(ids) if token in ends), len(ids))]
 
 
 @contextmanager
