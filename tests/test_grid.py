@@ -7,6 +7,7 @@ from patchlens.grid import (
     Canvas,
     Grid,
     boxes,
+    boxes_of,
     centred,
     joined,
     padded_square,
@@ -102,6 +103,16 @@ def test_places_are_the_boxes_in_token_order(grid: Grid, image: int):
         rows = np.flatnonzero(places.tile == tile.index)
         inner = (places.row[rows] - tile.row) * tile.cols + places.col[rows] - tile.col
         np.testing.assert_array_equal(inner, np.arange(tile.rows * tile.cols))
+
+
+@given(grids(), grids(), st.randoms())
+def test_patches_of_several_pictures_have_the_boxes_of_their_own(first: Grid, second: Grid, rng):
+    both = joined([patch_places(first, 0), patch_places(second, 1)])
+    shown = np.flatnonzero(both.kind == PositionKind.PATCH)
+    some = part(both, np.array(rng.sample(shown.tolist(), len(shown) // 2), np.intp))
+    found = boxes_of(some, (first, second))
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, some.box, rtol=1e-6)
 
 
 def test_rows_and_columns_are_not_interchanged():

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from patchlens.bench.scenes import make_scene
+from patchlens.demo.domain import SceneDomain
 from patchlens.errors import PatchlensError, SelectionError, TargetError
 from patchlens.lens import LogitLens
 from patchlens.run import Model, load, select_positions
@@ -145,6 +146,15 @@ def test_a_bundled_model_says_when_a_picture_is_strange_to_it(name):
         assert any("unlike the drawn scenes" in note for note in notes) == strange
         assert part == notes
     assert not model.trace(prompt="What is this?", max_new_tokens=0).notes
+
+
+def test_what_tells_strange_pictures_is_read_once(monkeypatch):
+    model, folders = load("demo"), []
+    read = SceneDomain.load
+    monkeypatch.setattr(SceneDomain, "load", lambda folder: folders.append(folder) or read(folder))
+    for seed in (0, 1):
+        assert model.trace(picture(140, 140, seed), "What is this?", max_new_tokens=0).notes
+    assert len(folders) <= 1  # none if the process has read it before
 
 
 def test_a_target_of_several_tokens_is_noted():

@@ -14,7 +14,6 @@ def test_numbers_and_ranges():
 
 
 def test_positions_are_numbers_or_a_name():
-    assert parse_positions(None) is None
     assert parse_positions("patches") == "patches"
     assert parse_positions("-1,3") == [-1, 3]
     assert [parse_position(text) for text in ("7", "-2", "answer")] == [7, -2, "answer"]

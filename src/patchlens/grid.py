@@ -173,6 +173,20 @@ def boxes(grid: Grid) -> NDArray[np.float64]:
     return table
 
 
+def boxes_of(patches: Places, grids: Sequence[Grid]) -> NDArray[np.float64]:
+    """Boxes ``[patch, 4]`` of some patches of these pictures, as `boxes` gives them, in double precision.
+
+    Args:
+        patches: places that are patches, all of them.
+        grids: of the pictures, by their number.
+    """
+    table = np.full((len(patches), 4), np.nan)
+    for image, grid in enumerate(grids):
+        here = patches.image == image
+        table[here] = boxes(grid)[patches.row[here], patches.col[here]]
+    return table
+
+
 def patch_at(grid: Grid, x: float, y: float) -> tuple[int, int] | None:
     """Row and column on the picture's grid of the patch that covers the point, or None if none does."""
     if not (0 <= x < grid.width and 0 <= y < grid.height):
@@ -207,7 +221,7 @@ def plain_places(kinds: Sequence[PositionKind], image: int = -1, tile: int = -1)
     )
 
 
-def part(places: Places, rows: slice) -> Places:
+def part(places: Places, rows: slice | NDArray[np.integer[Any]]) -> Places:
     """Some rows of a table of places."""
     return Places(
         kind=places.kind[rows],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -172,19 +174,23 @@ def _unlike_scenes(adapter: Adapter, inputs: Inputs, captured: Captured) -> tupl
     if folder is None or not inputs.grids:
         return ()
     if inputs.vision_places is not None:
-        places, states = inputs.vision_places, captured.vision
+        states = captured.vision
     else:
         is_whole = captured.layers[0] == 0 and captured.positions == tuple(range(len(inputs)))
         seen = captured if is_whole else capture(adapter, inputs, layers=[0])
-        places, states = inputs.places, seen.resid[0]
+        states = seen.resid[0]
     assert states is not None
-    patches = np.flatnonzero(places.kind == PositionKind.PATCH)
-    if not SceneDomain.load(folder).unlike(states.float().cpu().numpy()[patches]):
+    if not _scene_domain(folder).unlike(states.float().cpu().numpy()[inputs.patches]):
         return ()
     return (
         f"this picture is unlike the drawn scenes that {adapter.name} was trained on, and it knows only "
         "those: what it says here means little; for real pictures choose a real model",
     )
+
+
+@cache
+def _scene_domain(folder: Path) -> SceneDomain:
+    return SceneDomain.load(folder)
 
 
 def select_positions(inputs: Inputs, wanted: str | Iterable[int] | None) -> list[int] | None:

@@ -25,13 +25,13 @@ def parse_numbers(text: str) -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
-def parse_positions(text: str | None) -> str | list[int] | None:
-    """Read the name of a group of positions, or their numbers; None stays None.
+def parse_positions(text: str) -> str | list[int]:
+    """Read the name of a group of positions, or their numbers.
 
     Raises:
         SelectionError: naming the part that is neither.
     """
-    return text if text is None or text.isalpha() else parse_numbers(text)
+    return text if text.isalpha() else parse_numbers(text)
 
 
 def parse_position(text: str) -> int | str:

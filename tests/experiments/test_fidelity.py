@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from patchlens.causal import Replace
 from patchlens.errors import DataError, LensError, SelectionError
 from patchlens.experiments.cases import own_cases
+from patchlens.experiments.fidelity import measure
 from patchlens.experiments.fidelity.directions import Axes, lens_axes, principal_axes
 from patchlens.experiments.fidelity.measure import FidelitySettings, fidelity
 from patchlens.fit.data import Item
@@ -61,6 +63,22 @@ def test_foretold_and_true_are_the_same_numbers_at_the_last_layer(tmp_path):
         assert own["word"][0] == pytest.approx(own["true_word"][0], abs=1e-5)
         assert max(own["true"][0]) > 1e-4
     assert rows(found)["logit, answer's word"].value.value == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize(("basis", "times"), [("principal", 1), ("lens", 2)])
+def test_a_change_that_lenses_share_is_made_once(monkeypatch, basis, times):
+    made = []
+
+    def counted(states, positions, layer):
+        made.append(layer)
+        return Replace(states, positions, layer)
+
+    monkeypatch.setattr(measure, "Replace", counted)
+    settings = FidelitySettings(layers=(1, 2), basis=basis, directions=3)
+    lenses = {"logit": LogitLens(), "again": LogitLens()}
+    found = rows(fidelity(tiny_llava(), lenses, cases(0, 2), cases(1, 8), settings))
+    assert len(made) == times * 2 * 2 * 3
+    assert found["again, against size"].value == found["logit, against size"].value
 
 
 def test_the_size_of_a_step_alone_is_told_and_doubted():

@@ -88,6 +88,8 @@ def test_hallucination_of_drawn_scenes_and_of_a_picture(run, tmp_path):
         (("--lens", "cross"), "take another lens for demo"),
         (("--scenes", 0), "choose 1 to"),
         (("--validation", 0), "choose 1 to"),
+        ((CAT, "--validation", 0), "choose 1 to"),
+        ((CAT, "--model", "./nothing", "--validation", 0), "there is no folder"),
         (("no-such.png",), "there is no file"),
         (("--json", "a.txt"), "ends in .json"),
         (("--prompt", "What?"), "leave --prompt out"),

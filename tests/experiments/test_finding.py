@@ -34,6 +34,14 @@ def test_cases_without_a_value_are_left_out_together():
     assert nothing.value.value is None and not nothing.stands_out
 
 
+def test_higher_is_not_yet_sure():
+    up, down = (compared("effect", "nats", values, [1.0, 1.0, 1.0]) for values in ([0, 2, 3], [0, 0.5, 1.5]))
+    assert up.is_higher and not up.stands_out
+    assert not down.is_higher
+    assert not compared("effect", "nats", [None], [1.0]).is_higher
+    assert not Row("effect", "nats", mean([1.0])).is_higher
+
+
 def test_a_finding_as_json_and_in_the_terminal(capsys):
     from rich.console import Console
 

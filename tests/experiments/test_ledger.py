@@ -6,7 +6,7 @@ import pytest
 
 from patchlens.errors import DataError, ImageError, OutputError
 from patchlens.experiments.cases import Case
-from patchlens.experiments.ledger import Ledger, each
+from patchlens.experiments.ledger import Ledger, each, six_digits
 
 HEAD = {"experiment": "test", "model": "demo"}
 CASES = tuple(Case(f"case {n}", "What?", None) for n in range(5))
@@ -90,6 +90,10 @@ def test_errors_say_which_case_and_keep_the_others(tmp_path):
     ]
     with pytest.raises(OutputError, match="cannot write"):
         Ledger(tmp_path / "missing" / "a.jsonl", HEAD).read()
+
+
+def test_values_keep_six_digits():
+    assert six_digits([1234.56789, -1 / 3, 2e-20]) == [1234.57, -0.333333, 2e-20]
 
 
 def test_progress_counts_to_the_end():

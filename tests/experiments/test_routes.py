@@ -70,6 +70,17 @@ def test_edges_are_causal_within_the_groups_and_end_before_the_last_position(fam
         assert len(np.unique(found.within, axis=0)) == len(found.within), route
 
 
+def test_no_edge_leads_to_a_tile_that_is_not_there():
+    adapter = BUILDERS["mllama"]()
+    inputs = adapter.encode("what is it?", [NOISE.resize((20, 20)), NOISE], answer_ids=(20,))
+    there = [len(grid.tiles) for grid in inputs.grids]
+    assert there[0] == 1 < there[1]
+    asked = np.unique(edges(Stage(adapter, inputs), "answer", "image").vision[:, 1])
+    states = inputs.vision_places
+    shown = [tile < there[image] for image, tile in zip(states.image, states.tile, strict=True)]
+    assert asked.tolist() == np.flatnonzero(shown).tolist() and not all(shown)
+
+
 @SEEING
 def test_a_route_is_the_knockout_of_its_groups(family):
     stage = staged(family)

@@ -39,6 +39,17 @@ def test_llava_gets_what_its_processor_would_give():
         torch.testing.assert_close(tensor, theirs[key])
 
 
+def test_patches_are_where_they_stand():
+    for adapter, stand in ((tiny_llava(), "places"), (tiny_mllama(), "vision_places")):
+        inputs = adapter.encode("what is it?", [RED, NOISE])
+        places = getattr(inputs, stand)
+        assert inputs.shown is places
+        assert inputs.patches.tolist() == [n for n, kind in enumerate(places.kind) if kind == "patch"]
+        assert set(inputs.patch_places.kind) == {"patch"} and set(inputs.patch_places.image) == {0, 1}
+        np.testing.assert_array_equal(inputs.patch_places.box, places.box[inputs.patches])
+        assert not adapter.encode("what is it?", []).patches.size
+
+
 def test_mllama_gets_what_its_processor_would_give():
     adapter = tiny_mllama(chat=True)
     processor = MllamaProcessor(adapter.processing.image_processor, adapter.tokenizer)

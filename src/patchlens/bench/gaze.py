@@ -13,17 +13,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from patchlens import grid
-from patchlens.axes import VISION, PositionKind
+from patchlens.attention.weights import weights_on_patches
 from patchlens.bench.labels import ConceptIds
 from patchlens.bench.probe import Seen
 from patchlens.bench.truth import Labelled
 from patchlens.capture import capture
 from patchlens.errors import UnsupportedModelError
+from patchlens.grid import boxes_of
 from patchlens.inputs import prepare
 from patchlens.lens.contextual import contextual_maps
 from patchlens.models.adapter import Adapter
-from patchlens.models.attend import Attended
 from patchlens.models.encode import Inputs
 from patchlens.tokens import content_ids
 
@@ -75,21 +74,9 @@ def attention_gaze(adapter: Adapter, picture: Labelled, concepts: ConceptIds) ->
     if told is None:
         return None
     inputs = told.inputs
-    places = inputs.vision_places or inputs.places
-    patches = np.flatnonzero(places.kind == PositionKind.PATCH)
-    rows, columns = torch.from_numpy(told.named - 1), torch.from_numpy(patches)
-    found: dict[int, NDArray[np.float32]] = {}
-
-    def keep(attended: Attended) -> None:
-        if (attended.heads.over == VISION) == (inputs.vision_places is not None):
-            device = attended.weights.device
-            own = attended.weights[:, rows.to(device)][..., columns.to(device)]
-            found[attended.heads.block + 1] = own.float().cpu().numpy()
-
-    with adapter.undisturbed(), torch.inference_mode(), adapter.attending(range(adapter.n_layers), keep):
-        adapter.model(**inputs.tensors, use_cache=False, logits_to_keep=1)
-    boxes = grid.boxes(inputs.grids[0])[places.row[patches], places.col[patches]]
-    return Gaze(told.names, np.stack([*found.values()]), tuple(found), boxes)
+    found = weights_on_patches(adapter, inputs, (told.named - 1).tolist())
+    maps = torch.stack([*found.values()]).numpy()
+    return Gaze(told.names, maps, tuple(found), boxes_of(inputs.patch_places, inputs.grids))
 
 
 def contextual_gaze(adapter: Adapter, picture: Labelled, concepts: ConceptIds) -> Gaze | None:
@@ -104,14 +91,15 @@ def contextual_gaze(adapter: Adapter, picture: Labelled, concepts: ConceptIds) -
     if told is None:
         return None
     inputs = told.inputs
-    patches = np.flatnonzero(inputs.places.kind == PositionKind.PATCH)
-    if not patches.size:
+    if inputs.vision_places is not None:
         raise UnsupportedModelError(
             f"{adapter.name} reads pictures by cross-attention: no patch has a state beside those of words"
         )
     captured = capture(adapter, inputs)
-    maps = [contextual_maps(captured.resid, [row], patches).transpose(0, 1) for row in told.named.tolist()]
-    boxes = grid.boxes(inputs.grids[0])[inputs.places.row[patches], inputs.places.col[patches]]
+    maps = [
+        contextual_maps(captured.resid, [row], inputs.patches).transpose(0, 1) for row in told.named.tolist()
+    ]
+    boxes = boxes_of(inputs.patch_places, inputs.grids)
     return Gaze(told.names, torch.stack(maps, 2).numpy(), captured.layers, boxes)
 
 

@@ -12,11 +12,11 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patchlens import grid
 from patchlens.axes import FIT_KINDS, FitKind, PositionKind, fit_kind
 from patchlens.bench.labels import NO_ID, ConceptIds
 from patchlens.bench.truth import Labelled
 from patchlens.capture import Captured, capture
+from patchlens.grid import boxes_of, part
 from patchlens.inputs import prepare
 from patchlens.lens import KindedLens, Lens, ReadingLens, VisionLens
 from patchlens.models.adapter import Adapter
@@ -111,10 +111,7 @@ def shot_for(lens: AnyLens, adapter: Adapter, taken: Taken) -> Shot:
     scored = np.isin(places.kind[positions], (PositionKind.TEXT, PositionKind.PATCH)) | (steps >= 0)
     at = {kind: np.flatnonzero((kinds == kind) & scored) for kind in FIT_KINDS}
     patches = positions[at["patch"]]
-    boxes = np.empty((len(patches), 4))
-    for image, own in enumerate(inputs.grids):
-        here = patches[places.image[patches] == image]
-        boxes[places.image[patches] == image] = grid.boxes(own)[places.row[here], places.col[here]]
+    boxes = boxes_of(part(places, patches), inputs.grids)
     rows: dict[FitKind, Tensor] = {kind: torch.from_numpy(at[kind]) for kind in FIT_KINDS if at[kind].size}
     return Shot(captured.resid, captured.final, captured.layers, rows, boxes)
 

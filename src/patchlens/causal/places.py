@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from patchlens.axes import POSITION, VISION, PositionKind
 from patchlens.errors import SelectionError
-from patchlens.grid import Places
 from patchlens.inputs import Inputs
 from patchlens.models.adapter import Adapter
 
@@ -69,7 +68,7 @@ class Stage:
         Raises:
             SelectionError: there is no picture.
         """
-        found = np.flatnonzero(_seen(self.inputs).kind == PositionKind.PATCH)
+        found = self.inputs.patches
         if not found.size:
             raise SelectionError(
                 f"there is no picture in this prompt, so {self.adapter.name} has no patches here: give one"
@@ -137,17 +136,11 @@ def patch_numbers(inputs: Inputs, image: int = 0) -> NDArray[np.int64]:
     """
     if not 0 <= image < len(inputs.grids):
         raise SelectionError(f"there is no picture {image}: this prompt has {len(inputs.grids)}")
-    places = _seen(inputs)
-    rows = np.flatnonzero(places.kind == PositionKind.PATCH)
-    grid = inputs.grids[image]
+    places, grid = inputs.patch_places, inputs.grids[image]
     numbers = np.full((grid.rows, grid.cols), -1, np.int64)
-    here = places.image[rows] == image
-    numbers[places.row[rows[here]], places.col[rows[here]]] = np.flatnonzero(here)
+    here = places.image == image
+    numbers[places.row[here], places.col[here]] = np.flatnonzero(here)
     return numbers
-
-
-def _seen(inputs: Inputs) -> Places:
-    return inputs.places if inputs.vision_places is None else inputs.vision_places
 
 
 def _check_chosen(numbers: Sequence[int], what: str) -> None:

@@ -86,7 +86,7 @@ def read(
     check_writable(out, ".safetensors")
     check_writable(html, ".html")
     chosen_layers = None if layers is None else parse_numbers(layers)
-    chosen_positions = parse_positions(positions)
+    chosen_positions = None if positions is None else parse_positions(positions)
     with progress_display() as tell:
         tell("loading the model", 0, 1)
         from patchlens.registry import find_lens

@@ -34,6 +34,11 @@ class Row:
             own is not None and own.low is not None and own.high is not None and (own.low > 0 or own.high < 0)
         )
 
+    @property
+    def is_higher(self) -> bool:
+        """Whether the figure is higher than under the control; whether that is sure, `stands_out` says."""
+        return self.difference is not None and (self.difference.value or 0) > 0
+
 
 @dataclass(frozen=True)
 class Finding:

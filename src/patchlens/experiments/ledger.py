@@ -134,6 +134,11 @@ def each(
     return {case.name: done[case.name] for case in cases}
 
 
+def six_digits(values: Sequence[float]) -> list[float]:
+    """Values to six digits, so that files of records stay small."""
+    return [float(f"{value:.6g}") for value in values]
+
+
 def _line(values: Mapping[str, Any]) -> str:
     return json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n"
 

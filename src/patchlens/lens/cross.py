@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from patchlens.axes import PositionKind
 from patchlens.capture import Captured
 from patchlens.errors import SelectionError
 from patchlens.grid import joined
@@ -84,7 +83,7 @@ class CrossLens:
                 f"the cross lens needs position {first}, before the answer, and a layer of {wanted}: leave "
                 "positions and layers out, or name them too"
             )
-        patches = np.flatnonzero(places.kind == PositionKind.PATCH)
+        patches = inputs.patches
         rows = [row for row, position in enumerate(captured.positions) if position >= first]
         wrote = [fully_attended(adapter.heads(layer - 1), states[patches]) for layer in layers]
         said = captured.resid[[captured.layers.index(layer) for layer in layers]][:, rows]

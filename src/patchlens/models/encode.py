@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from patchlens.axes import PositionKind
-from patchlens.grid import Grid, Places, joined, plain_places
+from patchlens.grid import Grid, Places, joined, part, plain_places
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,21 @@ class Inputs:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def shown(self) -> Places:
+        """Places where patches stand: of the vision states if there are any, else of the sequence."""
+        return self.places if self.vision_places is None else self.vision_places
+
+    @property
+    def patches(self) -> NDArray[np.intp]:
+        """Row of each patch in `shown`: [patch]."""
+        return np.flatnonzero(self.shown.kind == PositionKind.PATCH)
+
+    @property
+    def patch_places(self) -> Places:
+        """Places of the patches alone, in that order."""
+        return part(self.shown, self.patches)
 
 
 def likeness(inputs: Inputs) -> Hashable:

@@ -79,12 +79,14 @@ def hallucination(
 
         asked = prompt or (_prompt(model in bundled_models()) if picture is not None else None)
         cases, about = cases_of(picture, asked, data, seeds, scenes, caption_question)
-        kept = drawn_cases(caption_question, 1, validation, first=VALIDATION_SEEDS)
+        are_own = picture is not None or data is not None
+        knows_scenes = not are_own or model in bundled_models()
+        kept = drawn_cases(caption_question, 1, validation, first=VALIDATION_SEEDS) if knows_scenes else ()
         adapter = load(model, dtype=dtype, device_map=device_map).adapter
         adapter.prove()
         chosen = find_lens(lens or ("cross" if adapter.cross_blocks else "logit"), adapter)
         tell("loading the model", 1, 1)
-        if picture is not None or data is not None:
+        if are_own:
             _describe(adapter, chosen, cases, kept, max_new_tokens, out, json, tell)
             return
         settings = HallucinationSettings(max_new_tokens, edit, seed)
@@ -102,13 +104,12 @@ def _describe(
     json: Path | None,
     tell: Tell,
 ) -> None:
-    """Pictures of no known truth: scores, and flags where the model was calibrated on what it knows."""
-    from patchlens.demo import bundled_models
+    """Pictures of no known truth: scores, and flags where validation scenes calibrate them."""
     from patchlens.experiments.hallucination.described import described, print_described
     from patchlens.experiments.hallucination.measure import calibrated
     from patchlens.files import write_atomically
 
-    chosen = calibrated(adapter, lens, validation, tell) if adapter.name in bundled_models() else None
+    chosen = calibrated(adapter, lens, validation, tell) if validation else None
     found = described(adapter, lens, cases, chosen, max_new_tokens=max_new_tokens, path=out, tell=tell)
     if json is not None:
         write_atomically(json, found.to_json())

@@ -21,7 +21,6 @@ from patchlens.causal import (
     Patches,
     Project,
     Swap,
-    Where,
     concept_directions,
     patch_numbers,
 )
@@ -29,7 +28,7 @@ from patchlens.causal.ablate import By
 from patchlens.causal.places import GROUPS, Stage
 from patchlens.errors import SelectionError
 from patchlens.experiments.knockout.routes import edges, every_edge
-from patchlens.selection import parse_numbers
+from patchlens.selection import parse_numbers, parse_positions
 from patchlens.tokens import find_target
 
 _BOX: Final = re.compile(r"(\d+)(?:-(\d+))?x(\d+)(?:-(\d+))?")
@@ -78,7 +77,7 @@ def knocking_out(text: str, stage: Stage) -> Written:
         raise SelectionError(f"{text!r}: expected QUERIES:SOURCES, such as answer:patches@3-5")
     n = stage.adapter.n_layers
     blocks = list(range(n)) if window is None else parse_numbers(window)
-    here = _where(queries), _where(sources)
+    here = parse_positions(queries), parse_positions(sources)
     found = edges(stage, *here)
     every = every_edge(stage)
     if not len(found):
@@ -99,7 +98,7 @@ def projection(text: str, stage: Stage) -> Written:
     """
     word, where, layers = _edit(text)
     direction, piece = _direction(word, stage)
-    at, told = _where(where), f"{piece} taken out of {where} at layers {_span(layers)}"
+    at, told = parse_positions(where), f"{piece} taken out of {where} at layers {_span(layers)}"
     return Written(
         told,
         Project(direction, at, layers),
@@ -122,7 +121,7 @@ def addition(text: str, stage: Stage) -> Written:
             f"{text!r}: expected WORD*STRENGTH, such as cat*8; the strength is the length of what is added"
         ) from None
     direction, piece = _direction(word, stage)
-    at, told = _where(where), f"{piece} times {factor:g} added to {where} at layers {_span(layers)}"
+    at, told = parse_positions(where), f"{piece} times {factor:g} added to {where} at layers {_span(layers)}"
     return Written(
         told,
         Add(direction, factor, at, layers),
@@ -138,7 +137,7 @@ def swap(text: str, stage: Stage, source: Captured) -> Written:
     """
     places, layers = _apart(text, "@")
     (layer,) = _layers(layers or "0", 1, text)
-    at = _where(places) if places in GROUPS else Patches(_patches(places, stage))
+    at = places if places in GROUPS else Patches(_patches(places, stage))
     found = stage.find(at)
     patches = set(stage.patches.tolist())
     rows = found.states or found.positions
@@ -187,10 +186,6 @@ def _patches(text: str, stage: Stage) -> list[int]:
             f"0-{numbers.shape[1] - 1}"
         )
     return [int(number) for number in chosen if number >= 0]
-
-
-def _where(text: str) -> Where:
-    return text if text.isalpha() else parse_numbers(text)
 
 
 def _direction(word: str, stage: Stage) -> tuple[Tensor, str]:

@@ -157,10 +157,22 @@ def _fisher(
     return total
 
 
-def axes_by_layer(
-    basis: Basis, count: int, states: Mapping[int, States], lens: Lens, unembed: Unembed, seed: int
-) -> dict[int, Axes]:
-    """The directions to take out at each layer: `principal_axes`, the same for all lenses, or `lens_axes`."""
+def axes_by_lens(
+    basis: Basis,
+    count: int,
+    states: Mapping[int, States],
+    lenses: Mapping[str, Lens],
+    unembed: Unembed,
+    seed: int,
+) -> dict[str, dict[int, Axes]]:
+    """The directions to take out for each lens at each layer.
+
+    They are `lens_axes`, or `principal_axes`: then all lenses share the same objects.
+    """
     if basis == "principal":
-        return {layer: principal_axes(own, count) for layer, own in states.items()}
-    return {layer: lens_axes(own, count, lens, layer, unembed, seed) for layer, own in states.items()}
+        shared = {layer: principal_axes(own, count) for layer, own in states.items()}
+        return dict.fromkeys(lenses, shared)
+    return {
+        name: {layer: lens_axes(own, count, lens, layer, unembed, seed) for layer, own in states.items()}
+        for name, lens in lenses.items()
+    }

@@ -23,14 +23,13 @@ from patchlens.experiments.fidelity.directions import (
     At,
     Axes,
     Basis,
-    axes_by_layer,
+    axes_by_lens,
     positions_of,
     reference_states,
 )
 from patchlens.experiments.fidelity.rows import rows_of, sentence_of
 from patchlens.experiments.finding import Finding
-from patchlens.experiments.ledger import Ledger, Record, Tell, each, head_of, silent
-from patchlens.fit.survey import model_digest
+from patchlens.experiments.ledger import Ledger, Record, Tell, each, head_of, silent, six_digits
 from patchlens.inputs import Inputs, prepare
 from patchlens.lens import KindedLens, Lens, ReadingLens, VisionLens
 from patchlens.models.adapter import Adapter
@@ -115,10 +114,7 @@ def fidelity(
         "reference": [case.name for case in reference],
     }
     states = reference_states(adapter, reference, layers, own.at, told)
-    axes = {
-        name: axes_by_layer(own.basis, own.directions, states, lens, adapter.unembed, own.seed)
-        for name, lens in readers.items()
-    }
+    axes = axes_by_lens(own.basis, own.directions, states, readers, adapter.unembed, own.seed)
     one = partial(_one, adapter, readers, axes, own.at)
     records = list(each(cases, one, Ledger(path, head), told).values())
     rows = rows_of(records, list(lenses), layers, own.basis, own.seed)
@@ -130,7 +126,7 @@ def fidelity(
         len(cases),
         rows,
         sentence_of(rows, list(lenses)),
-        {**parameters, "reference": len(reference), "weights": model_digest(adapter)},
+        {**parameters, "reference": len(reference), "weights": head["weights"]},
         _notes(own, cases),
     )
 
@@ -162,18 +158,18 @@ def _one(
     plain = runs.effects([()], tokens=range(adapter.vocab_size)).first[0]
     word = int(plain.argmax())
     found: Record = {name: {} for name in readers}
-    known: dict[tuple[int, int], tuple[list[float], list[float]]] = {}
+    known: dict[int, tuple[list[float], list[float]]] = {}
     for name, lens in readers.items():
         for layer, own in axes[name].items():
             resid = runs.recording.resid[layer][list(positions)].float().cpu()
             changed = own.ablated(resid)
-            key = layer, id(own.directions)
+            key = id(own)
             if key not in known:
                 known[key] = _true(adapter, inputs, runs.effects, changed, positions, layer, plain, word)
             shifted = (layer + adapter.n_layers // 2) % adapter.n_layers
             foretold = _foretold(adapter, lens, resid, changed, layer, word)
             other = _foretold(adapter, lens, resid, changed, shifted, word)
-            values = (*foretold, other[0], *known[key], _short(own.sizes(resid)))
+            values = (*foretold, other[0], *known[key], six_digits(own.sizes(resid).tolist()))
             for what, value in zip(
                 ("foretold", "word", "shift", "true", "true_word", "size"), values, strict=True
             ):
@@ -194,7 +190,8 @@ def _true(
     """What the changes do to the model: KL from the plain distribution, and change of its word's log-prob."""
     runs = [Replace(states, positions, layer) for states in changed]
     said = effects(runs, tokens=range(adapter.vocab_size)).first
-    return _short(_kl(plain[None], said)), _short(said[:, word] - plain[word])
+    kl, moved = _kl(plain[None], said), said[:, word] - plain[word]
+    return six_digits(kl.tolist()), six_digits(moved.tolist())
 
 
 def _foretold(
@@ -217,7 +214,7 @@ def _foretold(
             after = next_log_probs(unembed, lens.normed(rows, layer, unembed)).unflatten(0, part.shape[:2])
             kl.append(_kl(before, after).mean(1))
             moved.append((after[..., word] - before[:, word]).mean(1))
-    return _short(torch.cat(kl)), _short(torch.cat(moved))
+    return six_digits(torch.cat(kl).tolist()), six_digits(torch.cat(moved).tolist())
 
 
 def _kl(
@@ -254,8 +251,3 @@ def _notes(settings: FidelitySettings, cases: Sequence[Case]) -> tuple[str, ...]
     if settings.basis == "lens":
         notes.append("each lens has its own directions here, so lenses are not compared on the same changes")
     return tuple(notes)
-
-
-def _short(values: Tensor) -> list[float]:
-    """Six digits, so that files of records stay small."""
-    return [float(f"{value:.6g}") for value in values.tolist()]

@@ -64,7 +64,7 @@ def sentence_of(rows: Sequence[Row], lenses: Sequence[str]) -> str:
     best = max(known, key=lambda name: known[name])
     row = whole[best]
     said = f"Mean over layers, {best} ranks the directions by their true effect with {row.value}"
-    if row.stands_out and row.difference is not None and (row.difference.value or 0) > 0:
+    if row.stands_out and row.is_higher:
         return f"{said}, better than the size of the step alone does, {row.control}."
     return (
         f"{said}; the size of the step alone does so with {row.control}, so this does not show that the lens "

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from patchlens.bench.nulls import GREY
+
 Kind = Literal["faint noise", "grey", "black", "noise", "scrambled", "other picture"]
 CONTROL: Final[Kind] = "faint noise"
 """The same picture with noise that a person hardly sees: what any change of pixels does."""
@@ -41,7 +43,7 @@ def replaced(picture: Pixels, kind: Kind, rng: np.random.Generator, other: Pixel
         other: the other picture.
     """
     if kind == "grey":
-        return np.full_like(picture, 128)
+        return np.full_like(picture, GREY)
     if kind == "black":
         return np.zeros_like(picture)
     if kind == "noise":

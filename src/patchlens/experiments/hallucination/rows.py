@@ -95,7 +95,7 @@ def sentence_of(rows: Sequence[Row]) -> str:
     against = by_name.get(f"{SETS['own']}: {LENS} against {OWN}")
     if own is None or against is None or own.value.value is None:
         return "The model made up no noun in these pictures, so nothing can be said of finding those."
-    beats = "does not beat" if not against.stands_out else "beats" if _up(against) else "is worse than"
+    beats = "does not beat" if not against.stands_out else "beats" if against.is_higher else "is worse than"
     said = (
         f"Nouns that the model made up are told from true ones by the lens with AUROC {own.value}, which "
         f"{beats} the model's own probability ({against.control})"
@@ -103,7 +103,7 @@ def sentence_of(rows: Sequence[Row]) -> str:
     gone = by_name.get("made up: gone when edited out")
     if gone is None or gone.value.value is None:
         return said + "."
-    effect = "more often than" if gone.stands_out and _up(gone) else "not shown to be more often than"
+    effect = "more often than" if gone.stands_out and gone.is_higher else "not shown to be more often than"
     return (
         f"{said}; edited out they are gone in {gone.value} of pictures, {effect} under the control "
         f"({gone.control})."
@@ -144,7 +144,3 @@ def _best_window(records: Sequence[Record]) -> str | None:
         return float(np.mean([edit["gone"] - max(each) for edit, each in zip(own, less, strict=True)]))
 
     return max(dict.fromkeys(edit["window"] for edit in edits), key=quality, default=None)
-
-
-def _up(row: Row) -> bool:
-    return row.difference is not None and (row.difference.value or 0) > 0

@@ -7,17 +7,16 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from patchlens.axes import VISION, PositionKind
+from patchlens.attention.weights import weights_on_patches
 from patchlens.bench.labels import ConceptIds
 from patchlens.bench.probe import AnyLens, Taken, look, shot_for
 from patchlens.capture import capture
 from patchlens.experiments.hallucination.nouns import Noun, noun_ids
+from patchlens.experiments.ledger import six_digits
 from patchlens.inputs import Inputs
 from patchlens.lens.contextual import contextual_maps
 from patchlens.models.adapter import Adapter
-from patchlens.models.attend import Attended
 
 LENS, CONTEXTUAL, ATTENTION, OWN = "lens", "contextual", "attention", "own probability"
 SCORES: Final = (LENS, CONTEXTUAL, ATTENTION, OWN)
@@ -63,47 +62,31 @@ def noun_scores(
     columns = [keys.index(noun.key) for noun in nouns]
     by_layer = {str(layer): row[columns] for layer, row in zip(shot.layers, best, strict=True)}
     by_layer[MEAN] = np.mean(list(by_layer.values()), axis=0)
-    found: Scores = {LENS: {layer: _short(values.tolist()) for layer, values in by_layer.items()}}
-    places = told.vision_places or told.places
-    patches = np.flatnonzero(places.kind == PositionKind.PATCH)
+    found: Scores = {LENS: {layer: six_digits(values.tolist()) for layer, values in by_layer.items()}}
     if told.vision_places is None:
-        found[CONTEXTUAL] = _contextual(captured.resid, told.n_prompt, nouns, patches)
-    found[ATTENTION] = _attention(adapter, told, nouns, patches)
+        found[CONTEXTUAL] = _contextual(captured.resid, told, nouns)
+    found[ATTENTION] = _attention(adapter, told, nouns)
     found[OWN] = {"": _own(adapter, told, captured.final, caption, nouns)}
     return found
 
 
-def _contextual(
-    resid: torch.Tensor, n_prompt: int, nouns: Sequence[Noun], patches: NDArray[np.intp]
-) -> dict[str, list[float]]:
+def _contextual(resid: torch.Tensor, told: Inputs, nouns: Sequence[Noun]) -> dict[str, list[float]]:
     layers = sorted({round(n) for n in np.linspace(0, len(resid) - 1, min(len(resid), _MOST_LAYERS))})
     maps = [
-        contextual_maps(resid[layers], [n_prompt + step for step in noun.steps], patches).amax(-1)
+        contextual_maps(resid[layers], [told.n_prompt + step for step in noun.steps], told.patches).amax(-1)
         for noun in nouns
     ]
     return {
-        f"{one}-{two}": _short([float(own[a, b]) for own in maps])
+        f"{one}-{two}": six_digits([float(own[a, b]) for own in maps])
         for a, one in enumerate(layers)
         for b, two in enumerate(layers)
     }
 
 
-def _attention(
-    adapter: Adapter, told: Inputs, nouns: Sequence[Noun], patches: NDArray[np.intp]
-) -> dict[str, list[float]]:
-    rows = torch.tensor([told.n_prompt + noun.steps[0] - 1 for noun in nouns])
-    columns = torch.from_numpy(patches)
-    found: dict[str, list[float]] = {}
-
-    def keep(attended: Attended) -> None:
-        if (attended.heads.over == VISION) == (told.vision_places is not None):
-            device = attended.weights.device
-            share = attended.weights[:, rows.to(device)][..., columns.to(device)].float().sum(-1).mean(0)
-            found[str(attended.heads.block + 1)] = _short(share.tolist())
-
-    with adapter.undisturbed(), torch.inference_mode(), adapter.attending(range(adapter.n_layers), keep):
-        adapter.model(**told.tensors, use_cache=False, logits_to_keep=1)
-    return found
+def _attention(adapter: Adapter, told: Inputs, nouns: Sequence[Noun]) -> dict[str, list[float]]:
+    predicting = [told.n_prompt + noun.steps[0] - 1 for noun in nouns]
+    by_layer = weights_on_patches(adapter, told, predicting)
+    return {str(layer): six_digits(weights.sum(-1).mean(0).tolist()) for layer, weights in by_layer.items()}
 
 
 def _own(
@@ -116,8 +99,4 @@ def _own(
             said = adapter.unembed.logits(final[rows]).float().log_softmax(-1).cpu()
             tokens = torch.tensor([caption[step] for step in noun.steps])
             values.append(float(said.gather(1, tokens[:, None]).sum()))
-    return _short(values)
-
-
-def _short(values: Sequence[float]) -> list[float]:
-    return [float(f"{value:.6g}") for value in values]
+    return six_digits(values)

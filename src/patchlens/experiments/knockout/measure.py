@@ -176,7 +176,7 @@ def _dearest(
     best = max(keys, key=lambda key: rows[key].value.value or 0.0)
     row = rows[best]
     alone = sum(own is not None for own, _ in found[best]) == 1
-    if not ((alone or row.stands_out) and row.difference and (row.difference.value or 0.0) > 0):
+    if not ((alone or row.stands_out) and row.is_higher):
         return "none costs the answer more than its random control"
     if alone and row.control:
         return (

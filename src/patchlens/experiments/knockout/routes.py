@@ -9,13 +9,13 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens import grid
+from patchlens.attention.account import padding_of
 from patchlens.bench.truth import Labelled, patch_truth
 from patchlens.bench.vocabulary import CONCEPTS, names
 from patchlens.causal import KnockoutEdges, Patches
 from patchlens.causal.places import Stage, Where
 from patchlens.causal.protocol import Intervention
-from patchlens.inputs import Inputs
+from patchlens.grid import boxes_of
 
 Route = Literal["image → answer", "image → text", "text → answer", "thing → answer"]
 ENDS: Final[dict[Route, tuple[str, str]]] = {
@@ -92,7 +92,7 @@ def edges(stage: Stage, queries: Where, sources: Where) -> Edges:
     within = _pairs(rows, np.array(seen.positions, np.int64))
     states = np.array(seen.states, np.int64)
     if len(states):
-        states = states[_shown(inputs)[states]]
+        states = states[~padding_of(inputs.shown, inputs.grids)[states]]
         rows = rows[stage.adapter.sees(inputs)[rows]]
     return Edges(within[within[:, 1] <= within[:, 0]], _pairs(rows, states))
 
@@ -114,10 +114,8 @@ def thing_patches(stage: Stage, truth: Labelled | None) -> tuple[int, ...]:
     chosen = truth.things if len(truth.things) == 1 else asked
     if len(chosen) != 1:
         return ()
-    places = stage.inputs.vision_places or stage.inputs.places
-    row, col = places.row[stage.patches], places.col[stage.patches]
-    covered = patch_truth(chosen, (), grid.boxes(stage.inputs.grids[0])[row, col]).covered[0]
-    return tuple(np.flatnonzero(covered).tolist())
+    boxes = boxes_of(stage.inputs.patch_places, stage.inputs.grids)
+    return tuple(np.flatnonzero(patch_truth(chosen, (), boxes).covered[0]).tolist())
 
 
 def with_controls(stage: Stage, route: Route, thing: Sequence[int], draws: int, seed: int) -> list[Edges]:
@@ -143,13 +141,6 @@ def _pairs(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.in
 
 def _drawn(rows: NDArray[np.int64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
     return rows[rng.choice(len(rows), n, replace=False)] if n else rows[:0]
-
-
-def _shown(inputs: Inputs) -> NDArray[np.bool_]:
-    """Whether each vision state is of a tile that shows some of a picture."""
-    assert inputs.vision_places is not None
-    tiles = np.array([len(own.tiles) for own in inputs.grids])
-    return inputs.vision_places.tile < tiles[inputs.vision_places.image]
 
 
 def _names(keys: Sequence[str], word: str) -> bool:

@@ -31,7 +31,6 @@ from patchlens.experiments.patches.pointing import (
     blocks,
     lens_maps,
     patch_grid,
-    patch_places,
 )
 from patchlens.experiments.patches.replacing import Replacing, case_rng
 from patchlens.experiments.patches.told import find
@@ -133,7 +132,7 @@ def answered(subject: Subject, case: Case, settings: Settings) -> Answered | Non
     word = answer_word(adapter, answer, subject.concepts, settings.word)
     maps = lens_maps(subject.lens, adapter, inputs, word, [settings.layer])
     runs = rerun(adapter, adapter.continued(inputs, answer))
-    grid = patch_grid(patch_places(inputs))
+    grid = patch_grid(inputs.patch_places)
     return Answered(inputs, runs, answer, word, grid, maps.at(settings.layer))
 
 
@@ -246,7 +245,7 @@ def _thing(case: Case, inputs: Inputs) -> NDArray[np.bool_] | None:
     """Patches of which a thing covers any part, where the truth is known."""
     if case.truth is None:
         return None
-    return ~patch_truth(case.truth.things, case.truth.ground, patch_places(inputs).box).empty
+    return ~patch_truth(case.truth.things, case.truth.ground, inputs.patch_places.box).empty
 
 
 def _flips(adapter: Adapter, seen: Answered, todo: Sequence[Interventions]) -> tuple[list[float], list[str]]:

@@ -12,7 +12,7 @@ from patchlens.errors import SelectionError
 from patchlens.experiments.cases import Case
 from patchlens.experiments.ledger import Record
 from patchlens.experiments.patches.measure import Settings, Subject
-from patchlens.experiments.patches.pointing import answer_word, blocks, lens_maps, patch_grid, patch_places
+from patchlens.experiments.patches.pointing import answer_word, blocks, lens_maps, patch_grid
 from patchlens.inputs import Inputs, prepare
 from patchlens.reading import Reading
 from patchlens.records import Channel
@@ -90,7 +90,7 @@ def _causal_channels(
     record: Record,
 ) -> tuple[Channel, ...]:
     """Falls at the centres of the blocks."""
-    grid = patch_grid(patch_places(inputs))
+    grid = patch_grid(inputs.patch_places)
     parts = blocks(grid, settings.block, settings.step)
     if len(rows) != record["patches"] or len(rows) != len(grid) or len(parts) != len(record["causal_map"]):
         raise SelectionError("the reading and what was measured have other patches")

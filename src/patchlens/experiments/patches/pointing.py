@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens.axes import PositionKind
 from patchlens.bench.labels import ConceptIds, first_pieces
 from patchlens.bench.probe import AnyLens, Taken, look, shot_for
 from patchlens.capture import capture
@@ -145,13 +144,6 @@ class Top:
 
 Pointing = Above | Top
 """How many patches of a map a lens is said to point at."""
-
-
-def patch_places(inputs: Inputs) -> Places:
-    """Places of the patches, in the order of their numbers."""
-    places = inputs.places if inputs.vision_places is None else inputs.vision_places
-    patches = np.flatnonzero(places.kind == PositionKind.PATCH)
-    return Places(**{one.name: getattr(places, one.name)[patches] for one in fields(Places)})
 
 
 def patch_grid(places: Places) -> NDArray[np.int64]:

@@ -135,18 +135,15 @@ def _many(records: Sequence[Record], rows: Sequence[Row], lens: str, layer: int)
         f"average {count:.0f}, {share:.0%} of the picture) changed the answer in {_percent(random.value)} of "
         f"{len(records)} cases, as many random ones in {_percent(random.control)}"
     )
-    if not _more(random):
+    if not (random.stands_out and random.is_higher):
         return f"{head}: this does not show that the answer depends on them more than on other patches."
     tail = ": the answer depends on them more than on patches at random"
     if ring is None or ring.control is None:
         return f"{head}{tail}."
     beside = f"; the ring around them changed it in {_percent(ring.control)}"
-    end = ", and more than on" if _more(ring) else ", but not shown to be more than on"
+    is_more = ring.stands_out and ring.is_higher
+    end = ", and more than on" if is_more else ", but not shown to be more than on"
     return f"{head}{beside}{tail}{end} those around them."
-
-
-def _more(row: Row) -> bool:
-    return row.stands_out and row.difference is not None and (row.difference.value or 0) > 0
 
 
 def _percent(found: Estimate | None) -> str:
