@@ -1,4 +1,4 @@
-"""What a lens read of LLaVA-1.5-7B on two photographs, as readings; it lies beside the project, or nowhere."""
+"""What a lens read of LLaVA-1.5-7B on two photographs, as readings, if it lies beside the project."""
 
 import gzip
 import json
@@ -14,34 +14,10 @@ from readings import make_grid, make_picture, patch_rows
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "llava15_coco"
 DATA = Path(os.environ.get("PATCHLENS_LLAVA_DATA", FOLDER))
 SIDE = 24
-BARE = frozenset(
-    [
-        "FLAG",
-        "HER",
-        "IST",
-        "UND",
-        "blatt",
-        "dorf",
-        "eau",
-        "eso",
-        "feld",
-        "haus",
-        "hens",
-        "licht",
-        "mann",
-        "mund",
-        "ola",
-        "olas",
-        "ombres",
-        "osos",
-        "pez",
-        "piel",
-        "plates",
-        "riz",
-        "stein",
-        "unas",
-    ]
-)
+_BARE = """
+FLAG HER IST UND blatt dorf eau eso feld haus hens licht mann mund ola olas ombres osos pez piel plates riz
+stein unas"""
+BARE = frozenset(_BARE.split())
 """Of the texts that are words, those that the model's vocabulary has only without a leading space."""
 
 

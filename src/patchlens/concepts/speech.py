@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,9 @@ class Speech:
 
     ``counts`` [layer, language] counts words whose language is known, out of ``total`` words looked at per
     layer. ``by_itself`` [language] counts the same over the reading's whole table of ``table`` tokens, each
-    once. ``languages`` are codes, the most spoken first; ``layers`` the layer number of each row.
+    once. ``commonest`` is, for each language, the token it came by most often over all layers, and how often:
+    where that is nearly always, one token spoke and not a language. ``languages`` are codes, the most spoken
+    first; ``layers`` is the layer number of each row.
     """
 
     at: str
@@ -32,6 +35,7 @@ class Speech:
     languages: tuple[str, ...]
     counts: NDArray[np.int64] = field(repr=False)
     total: int
+    commonest: tuple[tuple[int, int] | None, ...] = field(repr=False)
     by_itself: NDArray[np.int64] = field(repr=False)
     table: int
 
@@ -91,9 +95,19 @@ def languages(
         tuple(order),
         np.array([[row[language] for language in order] for row in rows], np.int64).reshape(len(rows), -1),
         top.shape[1],
+        _commonest(top, order, of_token),
         np.array([table[language] for language in order], np.int64),
         len(reading.pieces),
     )
+
+
+def _commonest(
+    top: NDArray[np.int32], languages: Sequence[str], of_token: Mapping[int, str | None]
+) -> tuple[tuple[int, int] | None, ...]:
+    best: dict[str | None, tuple[int, int]] = {}
+    for token, count in Counter(top.ravel().tolist()).most_common():
+        best.setdefault(of_token[token], (token, count))
+    return tuple(best.get(language) for language in languages)
 
 
 def _shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:

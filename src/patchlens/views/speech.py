@@ -22,6 +22,8 @@ from patchlens.views.words import percent, visible, visible_text
 
 SHOWN: Final = 10
 """Languages that get a column of their own."""
+TELLING: Final = 5
+"""Pieces that begin words shown, those that begin the fewest."""
 
 Words = Mapping[str, tuple[Sequence[FormTokens], Sequence[FirstForm]]]
 """Of each word asked for: all its forms with their tokens, and those among the best, the first one first."""
@@ -39,10 +41,10 @@ def print_words(reading: Reading, speech: Speech, words: Words, console: Console
             print_table(_forms(reading, found), console)
         missing = len(forms) - len(found)
         console.print(Text(f"{missing} of {len(forms)} forms are in no layer's top {speech.k}", style="dim"))
-        partial = {token: count for form in forms for token, count in form.partial.items()}
-        if partial:
-            told = ", ".join(f"{visible(reading.pieces[t])} ({n} words)" for t, n in partial.items())
-            console.print(Text(f"not counted, as they begin other words too: {told}", style="dim"))
+        told = [f"{visible(reading.pieces[token])} ({count})" for token, count in _partial(forms)[:TELLING]]
+        if told:
+            line = f"not counted, with how many words of the dictionary they begin: {', '.join(told)}"
+            console.print(Text(line, style="dim"), soft_wrap=True)
 
 
 def to_json(reading: Reading, speech: Speech, words: Words) -> str:
@@ -69,6 +71,10 @@ def to_json(reading: Reading, speech: Speech, words: Words) -> str:
                 "counts": speech.by_itself.tolist(),
                 "shares": _plain(speech.null),
             },
+            "most_by": [
+                None if most is None else {"piece": reading.pieces[most[0]], "count": most[1]}
+                for most in speech.commonest
+            ],
             "words": {word: _word(reading, *told) for word, told in words.items()},
         },
         ensure_ascii=False,
@@ -78,15 +84,20 @@ def to_json(reading: Reading, speech: Speech, words: Words) -> str:
 
 
 def _word(reading: Reading, forms: Sequence[FormTokens], found: Sequence[FirstForm]) -> dict[str, Any]:
-    partial = {token: count for form in forms for token, count in form.partial.items()}
     return {
         "first": [asdict(form) for form in found],
         "missing": [form.word for form in forms if form.word not in {first.word for first in found}],
         "partial": [
             {"token": token, "piece": reading.pieces[token], "words": count}
-            for token, count in partial.items()
+            for token, count in _partial(forms)
         ],
     }
+
+
+def _partial(forms: Sequence[FormTokens]) -> list[tuple[int, int]]:
+    """Pieces that begin some form, and how many words they begin, the fewest first."""
+    counts = {token: count for form in forms for token, count in form.partial.items()}
+    return sorted(counts.items(), key=lambda begun: begun[1])
 
 
 def _plain(values: NDArray[Any]) -> list[float | None]:
@@ -105,12 +116,22 @@ def _languages(reading: Reading, speech: Speech) -> Table:
     everywhere = percent(float(speech.known.mean()))
     table.add_row("all layers", everywhere, *_shares(speech.pooled[:SHOWN]), style="dim")
     by_itself = percent(speech.by_itself.sum() / speech.table)
+    table.add_row("most by", "", *_commonest(reading, speech), style="dim")
     table.add_row("each token once", by_itself, *_shares(speech.null[:SHOWN]), style="dim")
     return table
 
 
 def _shares(values: NDArray[Any]) -> list[str]:
     return ["" if value == 0 else percent(float(value)) for value in values]
+
+
+def _commonest(reading: Reading, speech: Speech) -> list[Text]:
+    """The token by which each language came most often, and its share of that language."""
+    totals = speech.counts.sum(0).tolist()
+    return [
+        Text("") if most is None else Text(f"{visible(reading.pieces[most[0]])} {percent(most[1] / total)}")
+        for most, total in zip(speech.commonest[:SHOWN], totals[:SHOWN], strict=True)
+    ]
 
 
 def _story(found: Sequence[FirstForm], k: int) -> str:
