@@ -36,7 +36,9 @@ def print_words(reading: Reading, speech: Speech, words: Words, console: Console
     console.print(Text(head, style="bold"), soft_wrap=True)
     print_table(_languages(reading, speech), console)
     for word, (forms, found) in words.items():
-        console.print(Text(f"\n{visible_text(word)}", style="bold").append(_story(found, speech.k)))
+        console.print(
+            Text(f"\n{visible_text(word)}", style="bold").append(_story(found, speech.k)), soft_wrap=True
+        )
         if found:
             print_table(_forms(reading, found), console)
         missing = len(forms) - len(found)
@@ -138,12 +140,13 @@ def _story(found: Sequence[FirstForm], k: int) -> str:
     if not found:
         return f": no form is in any layer's top {k}"
     ahead = [form for form in found if form.layer == found[0].layer]
-    names = " and ".join(f"{visible_text(form.word)} ({', '.join(form.languages)})" for form in ahead)
-    together = f"{names} {'come' if len(ahead) > 1 else 'comes'} first, at layer {found[0].layer}"
-    later = next((form for form in found if form.layer > found[0].layer), None)
-    if later is None:
-        return f": {together}"
-    return f": {together}; then {visible_text(later.word)} ({', '.join(later.languages)}), at {later.layer}"
+    together = f": {_named(ahead)} {'come' if len(ahead) > 1 else 'comes'} first, at layer {found[0].layer}"
+    later = found[len(ahead) : len(ahead) + 1]
+    return f"{together}; then {_named(later)}, at {later[0].layer}" if later else together
+
+
+def _named(forms: Sequence[FirstForm]) -> str:
+    return ", ".join(f"{visible_text(form.word)} ({'/'.join(form.languages)})" for form in forms)
 
 
 def _forms(reading: Reading, found: Sequence[FirstForm]) -> Table:
