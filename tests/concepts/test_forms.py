@@ -99,10 +99,10 @@ def test_augen_comes_before_eyes():
 
 
 def test_forms_of_the_same_layer_go_by_rank():
-    reading = spoken([[NOTHING, NOTHING], [["▁eyes", "▁Augen"], NOTHING]])
+    reading = spoken([[NOTHING, NOTHING], [["▁Augen", "▁eyes"], NOTHING]])
     assert [(form.word, form.layer, form.rank) for form in first_forms(reading, "eye", k=2)] == [
-        ("eyes", 1, 0),
-        ("Augen", 1, 1),
+        ("Augen", 1, 0),
+        ("eyes", 1, 1),
     ]
 
 
@@ -118,9 +118,10 @@ def test_a_piece_of_a_word_is_no_evidence_at_a_patch():
 
 def test_a_first_piece_counts_at_the_answer_that_goes_on_to_spell_the_word():
     said = [["?", "▁gira"], ["▁gira", "ffe"]]
-    reading = spoken([[NOTHING, NOTHING]] * 2, answer=said)
+    reading = spoken([[["▁gira", "?"], NOTHING]] * 2, answer=said)
     gira, ffe, end = ids("▁gira", "ffe", "</s>")
     goes_on = replace(reading, answer=Answer("giraffe", (gira, ffe, end)))
+    assert first_forms(goes_on, "giraffe", at="patches", k=2) == ()
     (giraffe,) = first_forms(goes_on, "Giraffe", at="answer", k=2)
     assert (giraffe.word, giraffe.layer, giraffe.is_whole, giraffe.row) == ("giraffe", 0, False, None)
     for other in ((gira, end), (gira, ffe, ffe), (ffe, gira), ()):
