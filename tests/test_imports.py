@@ -12,7 +12,7 @@ import patchlens
 SOURCE = Path(patchlens.__file__).parent
 TIERS = [
     {"errors", "axes", "grid", "files", "selection"},
-    {"reading", "records", "concept", "sealed", "store", "validate", "frames"},
+    {"reading", "records", "concepts", "sealed", "store", "validate", "frames"},
     {"models", "inputs", "unembed", "tokens", "demo"},
     {"capture", "lens", "attention", "causal"},
     {"run", "trace", "registry"},
@@ -101,6 +101,7 @@ def test_family_names_stay_under_models(path):
         "patchlens",
         "patchlens.cli",
         "patchlens.store",
+        "patchlens.concepts",
         "patchlens.frames",
         "patchlens.views.html",
         "patchlens.views.notebook",

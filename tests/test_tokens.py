@@ -5,7 +5,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from patchlens.errors import TargetError
-from patchlens.tokens import find_target, piece_table
+from patchlens.tokens import find_target, form_targets, piece_table
 from tiny import tiny_tokenizer
 
 
@@ -84,3 +84,37 @@ def test_an_id_is_taken_as_it_is(byte_level):
 def test_an_empty_target_is_refused(byte_level, word):
     with pytest.raises(TargetError, match="a target is empty"):
         find_target(byte_level, word)
+
+
+@pytest.fixture(scope="module")
+def words_of_a_list():
+    listed = ["<unk>", "▁", *"catgirfe", "▁cat", "cat", "Cat", "▁Cat", "▁gira", "ffe", "猫", "▁dog"]
+    raw = Tokenizer(models.Unigram([(word, -float(len(listed))) for word in listed], unk_id=0))
+    raw.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    raw.decoder = decoders.Metaspace()
+    return PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="<unk>")
+
+
+def test_every_token_that_spells_a_form_is_a_target_of_its_own(words_of_a_list):
+    found = form_targets(words_of_a_list, ["cat", "giraffe", "猫"])
+    assert [(target.word, target.pieces) for target in found] == [
+        ("cat", ("▁cat",)),
+        ("cat", ("cat",)),
+        ("cat", ("▁Cat",)),
+        ("cat", ("Cat",)),
+        ("giraffe", ("▁gira", "ffe")),
+        ("猫", ("猫",)),
+    ]
+    assert found[0] == find_target(words_of_a_list, "cat")
+
+
+def test_the_same_token_and_word_is_one_target(words_of_a_list):
+    once = form_targets(words_of_a_list, ["cat"])
+    assert form_targets(words_of_a_list, ["cat", "cat"]) == once
+    both = form_targets(words_of_a_list, ["cat", "Cat"])
+    assert len(both) == 2 * len(once) and {target.word for target in both} == {"cat", "Cat"}
+
+
+def test_an_empty_form_is_refused(words_of_a_list):
+    with pytest.raises(TargetError, match="a target is empty"):
+        form_targets(words_of_a_list, ["cat", " "])

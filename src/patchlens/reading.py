@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens.concept import Concept, Lexicon
+from patchlens.concepts.lexicon import Concept, Lexicon
 from patchlens.errors import SelectionError
 from patchlens.grid import Places
 from patchlens.records import (

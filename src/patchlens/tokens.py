@@ -6,7 +6,7 @@ character as ``<0xE7>``. Two ids may print alike, so everything is keyed by id.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -75,6 +75,33 @@ def find_target(tokenizer: PreTrainedTokenizerBase, word: str | int) -> Target:
         raise TargetError(f"the tokenizer makes no token of target {word!r}")
     pieces = piece_table(tokenizer, ids)
     return Target(word, ids[0], tuple(pieces[i] for i in ids))
+
+
+def form_targets(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> tuple[Target, ...]:
+    """Every token that stands for one of several words, each as a target of its own.
+
+    First of each word comes the token that `find_target` chooses, then every other single token that spells
+    it whole, after a space or bare, in lower case, capitalised or in capitals. A target's ``word`` is the
+    word as it was given.
+
+    Raises:
+        TargetError: a word is empty, is not text, or has no token.
+    """
+    found: dict[tuple[int, str], Target] = {}
+    for word in words:
+        for target in (find_target(tokenizer, word), *_spelled_whole(tokenizer, word)):
+            found.setdefault((target.token, word), target)
+    return tuple(found.values())
+
+
+def _spelled_whole(tokenizer: PreTrainedTokenizerBase, word: str) -> Iterator[Target]:
+    text = word.strip()
+    cases = dict.fromkeys((text, text.lower(), text.capitalize(), text.upper()))
+    for form in (f"{space}{case}" for case in cases for space in (" ", "")):
+        ids = content_ids(tokenizer, form)
+        pieces = tuple(piece_table(tokenizer, ids).values())
+        if pieces and pieces[0].removeprefix(WORD_START) == form.strip():
+            yield Target(word, ids[0], pieces)
 
 
 def is_text(value: str) -> bool:

@@ -4,6 +4,7 @@
 # In the order in which --help lists the commands.
 from patchlens.cli import read as read
 from patchlens.cli import show as show
+from patchlens.cli import words as words
 from patchlens.cli import attend as attend
 from patchlens.cli import fit as fit
 from patchlens.cli import bench as bench

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from patchlens.concept import Concept
+from patchlens.concepts.lexicon import Concept
 from patchlens.errors import MissingExtraError, SelectionError
 from patchlens.files import write_atomically
 from patchlens.reading import Reading

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from patchlens.axes import PositionKind
-from patchlens.concept import Concept
+from patchlens.concepts.lexicon import Concept
 from patchlens.reading import Reading
 from patchlens.views import fonts
 from patchlens.views.places import place_name

@@ -39,7 +39,7 @@ class Lexicon:
             if int(word) not in self.pieces:
                 raise TargetError(f"token {word} does not occur in this reading")
             return (int(word),)
-        tokens = self._by_word.get(_fold(word), [])
+        tokens = self._by_word.get(fold(word), [])
         if not tokens:
             raise TargetError(
                 f"{word!r} is in no top-{self.k} of this reading and was not a target; "
@@ -52,9 +52,10 @@ class Lexicon:
         spelled = [*self.pieces.items(), *((target.token, target.word) for target in self.targets)]
         words: dict[str, list[int]] = {}
         for token, piece in spelled:
-            words.setdefault(_fold(piece), []).append(token)
+            words.setdefault(fold(piece), []).append(token)
         return words
 
 
-def _fold(piece: str) -> str:
+def fold(piece: str) -> str:
+    """A piece as a word: without leading-space marks or white space around it, and without case."""
     return piece.replace(WORD_START, " ").strip().casefold()
