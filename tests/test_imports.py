@@ -11,7 +11,7 @@ import patchlens
 
 SOURCE = Path(patchlens.__file__).parent
 TIERS = [
-    {"errors", "axes", "grid", "files", "selection"},
+    {"errors", "axes", "grid", "files", "intervals", "selection"},
     {"reading", "records", "concept", "sealed", "store", "validate", "frames"},
     {"models", "inputs", "unembed", "tokens", "demo"},
     {"capture", "lens", "attention", "causal"},
