@@ -10,6 +10,9 @@ export const MEASURES: readonly (readonly [Measure, string])[] = [
   ["rank", "rank"],
 ];
 
+/** Names of the colours that tell series apart. */
+export const SERIES: readonly string[] = Array.from({ length: 7 }, (_, i) => `series-${i}`);
+
 /** A drop-down list of named values. */
 export function choice<T extends string>(
   label: string,
