@@ -106,6 +106,7 @@ def test_family_names_stay_under_models(path):
         "patchlens.views.notebook",
         "patchlens.views.tables",
         "patchlens.bench.scenes",
+        "patchlens.studies.report",
     ],
 )
 def test_torch_is_not_imported_by(module):

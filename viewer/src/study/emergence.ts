@@ -3,9 +3,8 @@
 import { layerTicks } from "../drawing/axis";
 import { rangeOf } from "../drawing/scale";
 import { el, named } from "../parts/dom";
-import { choice } from "../parts/widgets";
+import { choice, MIXED } from "../parts/widgets";
 import { visibleText } from "../reading/text";
-import { MIXED } from "./answers";
 import type { Row, Study } from "./data";
 import { Spans } from "./spans";
 import { ALL, groupName, told, withInterval } from "./telling";

@@ -2,10 +2,11 @@
 
 import { el } from "../parts/dom";
 import { visibleText } from "../reading/text";
-import { Answers, Effects } from "./answers";
+import { Answers } from "./answers";
 import { Curves } from "./curves";
 import { unpack, type Study } from "./data";
 import { Differences } from "./differences";
+import { Effects } from "./effects";
 import { Emergence } from "./emergence";
 import { Gallery } from "./gallery";
 import { headNode } from "./head";

@@ -1,14 +1,15 @@
 /** Rows of values with their intervals, each drawn on one scale between its names and its numbers. */
 
 import type { Tick } from "../drawing/axis";
-import { fit, prepare, type Pen } from "../drawing/pen";
+import { emWidth, fit, prepare, type Pen } from "../drawing/pen";
 import { saveMenu } from "../drawing/save";
 import type { Range } from "../drawing/scale";
 import type { Cell, Sheet } from "../drawing/sheet";
-import { drawSpan, drawSpanAxis, type Span } from "../drawing/span";
+import { drawSpan, drawSpanAxis, type Place, type Span } from "../drawing/span";
 import { coloursOf, themeOf, type Scheme } from "../drawing/theme";
 import { el } from "../parts/dom";
 import { SERIES } from "../parts/widgets";
+import type { Row } from "./data";
 
 export interface SpanRow {
   cells: readonly string[];
@@ -33,7 +34,7 @@ export interface SpanTable {
 }
 
 const [WIDTH, HEIGHT, LINE] = [240, 24, 26];
-const [COLUMN, SIZE] = [150, 12];
+const [WIDEST, GAP, SIZE] = [360, 16, 12];
 
 export class Spans {
   readonly node = el("div", { class: "spans" });
@@ -71,26 +72,27 @@ export class Spans {
   }
 
   private sheet(table: SpanTable): Sheet {
-    const width = table.columns.length * COLUMN + WIDTH + 16;
+    const lefts = leftsOf(table);
+    const [width, height] = [lefts.at(-1)! + WIDTH + 8, (table.rows.length + 1) * LINE + 12];
     const rows = table.rows.map(({ cells, span }): Cell[] => [...cells, span.at, span.low, span.high, span.bandLow, span.bandHigh]);
     return {
       name: "table",
       width,
-      height: (table.rows.length + 1) * LINE + 12,
-      draw: (pen) => this.paint(pen, table, width, "light"),
+      height,
+      draw: (pen) => {
+        pen.rect(0, 0, width, height, themeOf(this.node, "light").surface);
+        this.paint(pen, table, lefts, "light");
+      },
       table: () => [[...table.columns, table.drawn, "low", "high", "band_low", "band_high"], ...rows],
     };
   }
 
-  private paint(pen: Pen, table: SpanTable, width: number, scheme: Scheme): void {
+  private paint(pen: Pen, table: SpanTable, lefts: readonly number[], scheme: Scheme): void {
     const theme = themeOf(this.node, scheme);
     const colours = coloursOf(this.node, SERIES, scheme);
-    pen.rect(0, 0, width, (table.rows.length + 1) * LINE + 12, theme.surface);
     const write = (cells: readonly string[], y: number, fill: string): void =>
-      cells.forEach((text, i) => pen.text(fit(text, COLUMN - 10, SIZE), 8 + i * COLUMN, y + LINE / 2, { size: SIZE, fill }));
-    const place = (y: number): { x: number; y: number; width: number; height: number } => ({
-      x: table.columns.length * COLUMN + 8, y, width: WIDTH, height: HEIGHT,
-    });
+      cells.forEach((text, i) => pen.text(fit(text, WIDEST, SIZE), lefts[i]!, y + LINE / 2, { size: SIZE, fill }));
+    const place = (y: number): Place => ({ x: lefts.at(-1)!, y, width: WIDTH, height: HEIGHT });
     write(table.columns, 4, theme.soft);
     drawSpanAxis(pen, table.ticks, table.range, place(4), theme);
     table.rows.forEach(({ cells, span, style }, i) => {
@@ -99,6 +101,21 @@ export class Spans {
       drawSpan(pen, span, table.range, place(y), theme, colours[style % colours.length]!);
     });
   }
+}
+
+/** Where each column of a saved table begins, and the drawn one after them. */
+function leftsOf({ columns, rows }: SpanTable): number[] {
+  const lefts = [8];
+  columns.forEach((name, i) => {
+    const widest = Math.max(...[name, ...rows.map(({ cells }) => cells[i]!)].map((text) => emWidth(text) * SIZE));
+    lefts.push(lefts[i]! + Math.min(widest, WIDEST) + GAP);
+  });
+  return lefts;
+}
+
+/** A row's value and interval as a span, by names of columns: `at`, and `ends` before "_low" and "_high". */
+export function spanOf(row: Row, at: string, ends: string): Span {
+  return { at: row.number(at), low: row.number(`${ends}_low`), high: row.number(`${ends}_high`), bandLow: NaN, bandHigh: NaN, strong: true };
 }
 
 /** The cells of a row; a first cell stands once for all rows below that have the same, where rows are grouped. */

@@ -86,6 +86,10 @@ function cellOf(row: Row): HTMLElement {
 /** The chart on plain paper. */
 function drawWords(pen: Pen, layers: ReadonlyMap<number, readonly Row[]>, width: number, height: number): void {
   pen.rect(0, 0, width, height, "#ffffff");
+  const ranks = Math.max(0, ...[...layers.values()].map((words) => words.length));
+  for (let rank = 0; rank < ranks; rank++) {
+    pen.text(String(rank + 1), LABEL + rank * CELL + 6, LINE / 2 + 4, { size: SIZE, fill: "#61656d" });
+  }
   [...layers].forEach(([layer, words], line) => {
     const y = 4 + (line + 1) * LINE;
     pen.text(layerName(layer), LABEL - 8, y + LINE / 2, { size: SIZE, fill: "#61656d", align: "right" });
