@@ -32,6 +32,8 @@ await build({
   entryPoints: [
     { in: join(here, "src/main.ts"), out: "viewer" },
     { in: join(here, "src/styles/viewer.css"), out: "viewer" },
+    { in: join(here, "src/study/main.ts"), out: "study" },
+    { in: join(here, "src/styles/study.css"), out: "study" },
     { in: join(here, "src/styles/index.css"), out: "index" },
     { in: join(here, "src/styles/scoreboard.css"), out: "scoreboard" },
   ],
@@ -46,7 +48,7 @@ await build({
   plugins: [styleAsText],
 });
 const templates = [
-  ...["page", "reading-block", "frame", "index", "index-entry"],
+  ...["page", "reading-block", "study-block", "frame", "index", "index-entry"],
   ...["scoreboard", "scoreboard-model", "scoreboard-lens", "scoreboard-row", "scoreboard-cell", "scoreboard-note"],
 ].map((name) => `${name}.html`);
 for (const name of templates) {

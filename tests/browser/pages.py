@@ -46,6 +46,13 @@ class Opener:
         page.wait_for_function(WHOLE)
         return page
 
+    def file(self, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> Page:
+        """Open a page that lies in a file, and wait until all of it is there."""
+        page = self._new_page(width, height, dark)
+        self._go(page, path)
+        page.wait_for_function(WHOLE)
+        return page
+
     def text(self, html: str) -> Page:
         """Open any HTML, to see what a page could do that is not ours."""
         page, path = self._new_page(), self._new_path()

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from patchlens.fit.intervals import bootstrap
 from patchlens.fit.measure import measure
 from patchlens.fit.report import kind_report, scores
+from patchlens.intervals import bootstrap
 from patchlens.lens import LogitLens, read_statistics
 from patchlens.lens.states import StateBatch
 from patchlens.lens.tuned import Translators, TunedLens

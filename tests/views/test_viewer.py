@@ -16,6 +16,7 @@ ASSETS = ROOT / "src" / "patchlens" / "views" / "assets"
 BUILT = {
     *("viewer.js", "viewer.css", "page.html", "reading-block.html"),
     *("widget.js", "frame.html"),
+    *("study.js", "study.css", "study-block.html"),
     *("index.css", "index.html", "index-entry.html"),
     *("scoreboard.css", "scoreboard.html", "scoreboard-model.html", "scoreboard-lens.html"),
     *("scoreboard-row.html", "scoreboard-cell.html", "scoreboard-note.html"),

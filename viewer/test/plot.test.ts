@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { axisOf, layerTicks } from "../src/drawing/axis";
+import { amountAxis, axisOf, layerTicks } from "../src/drawing/axis";
 import type { Pen, Point, TextStyle } from "../src/drawing/pen";
 import { drawPlot, frameOf, runsOf, spread, type Plot } from "../src/drawing/plot";
 
@@ -29,6 +29,7 @@ const PLOT: Plot = {
 
 class Record implements Pen {
   readonly lines: { points: readonly Point[]; stroke: string; thickness: number }[] = [];
+  readonly areas: { points: readonly Point[]; fill: string }[] = [];
   readonly texts: { text: string; x: number; y: number; fill: string }[] = [];
   readonly rects: { x: number; y: number; width: number; height: number; fill: string }[] = [];
 
@@ -45,6 +46,9 @@ class Record implements Pen {
     return Math.round(value);
   }
   frame(): void {}
+  area(points: readonly Point[], fill: string): void {
+    this.areas.push({ points, fill });
+  }
   dot(): void {}
   image(): void {}
 }
@@ -68,6 +72,35 @@ test("no line bridges a gap, and a value alone is a marker", () => {
   const alone = lines.filter(({ stroke }) => stroke === "c1");
   assert.equal(alone.length, 1);
   assert.ok(alone[0]!.points.every(([x, y]) => Math.abs(x - frame.x(1)) < 4 && Math.abs(y - frame.y(-5)) < 4));
+});
+
+test("a band runs along what is known of its interval, below all lines", () => {
+  const frame = frameOf(PLOT);
+  const band = { low: [-5, NaN, -4, -3, -2], high: [-3, NaN, -2, -1, -1] };
+  const [cat, ...others] = PLOT.lines;
+  const { areas, lines } = drawn({ lines: [{ ...cat!, band }, ...others] });
+  assert.equal(areas.length, 1);
+  assert.equal(areas[0]!.fill, "c0");
+  assert.deepEqual(areas[0]!.points.slice(0, 3), [2, 3, 4].map((row) => [frame.x(row), frame.y(band.low[row]!)]));
+  assert.deepEqual(areas[0]!.points.slice(3), [4, 3, 2].map((row) => [frame.x(row), frame.y(band.high[row]!)]));
+  const alone = lines.find(({ thickness, stroke }) => thickness === 1 && stroke === "c0")!;
+  assert.deepEqual(alone.points, [[frame.x(0), frame.y(-5)], [frame.x(0), frame.y(-3)]]);
+  assert.deepEqual(drawn().areas, []);
+});
+
+test("no layer is marked where none is chosen", () => {
+  const marks = (now: number | null): number => drawn({ now }).lines.filter(({ stroke }) => stroke === "accent").length;
+  assert.deepEqual([marks(2), marks(null)], [1, 0]);
+});
+
+test("amounts begin at 0, or at a round number below it", () => {
+  assert.deepEqual(amountAxis("x", { low: 0.4, high: 7.2 }).range, { low: 0, high: 8 });
+  assert.deepEqual(amountAxis("x", { low: -0.13, high: 0.2 }).range, { low: -0.2, high: 0.2 });
+  assert.deepEqual(amountAxis("x", { low: 0, high: 1 }, true).ticks.map(({ text }) => text), ["0%", "20%", "40%", "60%", "80%", "100%"]);
+  for (const none of [null, { low: 0, high: 0 }]) {
+    const { range, ticks } = amountAxis("x", none);
+    assert.ok(range.low < range.high && ticks.length > 1 && ticks.every(({ text }) => text.length < 9));
+  }
 });
 
 test("a ring stands where a word enters the top-k, and nowhere else", () => {

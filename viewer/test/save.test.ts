@@ -37,10 +37,12 @@ test("every stroke has its SVG element", () => {
   pen.frame(0, 0, 1, 1, "#222", 2);
   pen.line([[0, 0], [1, 1.5]], "#333", 1, [2, 3]);
   pen.dot(1, 1, 3, "#444");
+  pen.area([[0, 0], [1, 0], [1, 1.234]], "#555", 0.2);
   const source = pen.source();
   assert.ok(source.includes('<rect x="0.12" y="0" width="1" height="1" fill="#111" fill-opacity="0.5"/>'));
   assert.ok(source.includes('fill="none" stroke="#222" stroke-width="2"'));
   assert.ok(source.includes('<polyline points="0,0 1,1.5" fill="none" stroke="#333"'));
+  assert.ok(source.includes('<polygon points="0,0 1,0 1,1.23" fill="#555" fill-opacity="0.2"/>'));
   assert.ok(source.includes('stroke-dasharray="2 3"'));
   assert.ok(source.includes('<circle cx="1" cy="1" r="3" fill="#444"/>'));
 });

@@ -9,13 +9,9 @@ from typing import Final
 
 import numpy as np
 
+from patchlens.intervals import t95
+
 LEVEL: Final = "95%, Student's t over seeds"
-_T95: Final = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
-"""Student's t at 97.5% for 1 to 30 degrees of freedom; at 30 it is within 0.09 of the normal's 1.960."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,7 @@ def estimate(values: Sequence[float]) -> Estimate | None:
         return None
     mean = float(np.mean(known))
     spread = float(np.std(known, ddof=1)) / math.sqrt(len(known))
-    half = _T95[min(len(known) - 1, len(_T95)) - 1] * spread
+    half = t95(len(known) - 1) * spread
     return Estimate(mean, mean - half, mean + half, tuple(float(v) for v in values))
 
 

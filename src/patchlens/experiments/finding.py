@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from patchlens.fit.intervals import Array, Estimate, bootstrap
+from patchlens.intervals import Array, Estimate, bootstrap, wilson
 
 
 @dataclass(frozen=True)
@@ -75,19 +74,11 @@ def mean(values: Sequence[float | None], seed: int = 0) -> Estimate:
     if len(known) == 1:
         return Estimate(float(known[0]), None, None)
     if np.isin(known, (0.0, 1.0)).all():
-        return _wilson(float(known.mean()), len(known))
+        return wilson(float(known.mean()), len(known))
     if np.isin(known, (0.0, -1.0)).all():
-        less = _wilson(-float(known.mean()), len(known))
+        less = wilson(-float(known.mean()), len(known))
         return Estimate(*(None if bound is None else -bound for bound in (less.value, less.high, less.low)))
     return bootstrap(np.ones(len(known)), [known[:, None]], _first, seed)
-
-
-def _wilson(share: float, n: int) -> Estimate:
-    """Interval of a share of n cases (Wilson 1927)."""
-    z = 1.959964
-    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    reach = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    return Estimate(share, max(0.0, middle - reach), min(1.0, middle + reach))
 
 
 def compared(

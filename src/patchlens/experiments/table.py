@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from patchlens.experiments.finding import Finding, Row
-from patchlens.fit.intervals import Estimate
+from patchlens.intervals import Estimate
 from patchlens.views.terminal import print_table
 from patchlens.views.words import visible_text
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens.fit.intervals import Estimate, bootstrap
 from patchlens.fit.measure import KindSums
+from patchlens.intervals import Estimate, bootstrap
 
 Array = NDArray[np.float64]
 LENSES = ("raw", "tuned", "control")

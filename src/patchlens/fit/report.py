@@ -13,8 +13,8 @@ import numpy as np
 from patchlens.axes import FitKind
 from patchlens.files import write_atomically
 from patchlens.fit.control import Control
-from patchlens.fit.intervals import Estimate, bootstrap
 from patchlens.fit.measure import KindSums
+from patchlens.intervals import Estimate, bootstrap
 
 MEASURES = ("kl", "bias_bits", "cross_entropy", "top1")
 HALVES = ("first half", "second half")

@@ -15,14 +15,16 @@ LONGEST_SIDE: Final = 1400
 MOST_BYTES: Final = 600_000
 
 
-def data_url(picture: Picture, longest: int = LONGEST_SIDE) -> str:
+def data_url(picture: Picture, longest: int = LONGEST_SIDE, most: int | None = None) -> str:
     """The picture as a ``data:`` address, shrunk where it is large; empty when it cannot be shown.
 
-    Boxes are placed by the grid's own size, so shrinking moves nothing.
+    Large is what has a side of more than ``longest`` pixels, or more than ``most`` bytes (``MOST_BYTES`` if
+    None). Boxes are placed by the grid's own size, so shrinking moves nothing.
     """
     if picture.mime not in SHOWN:
         return ""
-    if len(picture.data) <= MOST_BYTES and max(picture.grid.width, picture.grid.height) <= longest:
+    room = MOST_BYTES if most is None else most
+    if len(picture.data) <= room and max(picture.grid.width, picture.grid.height) <= longest:
         return _url(picture.mime, picture.data)
     try:
         return _url("image/jpeg", shrink(picture.data, longest))

@@ -35,6 +35,16 @@ function probabilityAxis(highest: number): Axis {
   return { name: "probability", range, ticks: multiples(range, step).map((at) => ({ at, text: text(at) })) };
 }
 
+/** Axis of any quantity, its ends rounded outwards; from 0 where nothing is below. */
+export function amountAxis(name: string, values: Range | null, percent = false): Axis {
+  const { low, high } = values ?? { low: 0, high: 1 };
+  const floor = Math.min(low, 0);
+  const step = stepOf(Math.max(high - floor, LEAST));
+  const range = { low: Math.floor(floor / step + 1e-9) * step || 0, high: Math.ceil(high / step - 1e-9) * step || step };
+  const text = (at: number): string => (percent ? `${Number((100 * at).toPrecision(3))}%` : String(Number(at.toPrecision(3))));
+  return { name, range, ticks: multiples(range, step).map((at) => ({ at, text: text(at) })) };
+}
+
 function rankAxis(lowest: number): Axis {
   const worst = Math.max(Math.exp(-lowest), 2);
   const powers = Array.from({ length: Math.floor(Math.log10(worst)) + 1 }, (_, i) => 10 ** i);

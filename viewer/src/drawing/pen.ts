@@ -19,6 +19,8 @@ export interface Pen {
   rect(x: number, y: number, width: number, height: number, fill: string, alpha?: number): void;
   frame(x: number, y: number, width: number, height: number, stroke: string, thickness: number): void;
   line(points: readonly Point[], stroke: string, thickness: number, dash?: readonly number[]): void;
+  /** A closed outline, filled. */
+  area(points: readonly Point[], fill: string, alpha: number): void;
   dot(x: number, y: number, radius: number, fill: string): void;
   text(text: string, x: number, y: number, style: TextStyle): void;
   /** The nearest place where an edge falls between two pixels of the screen. */
@@ -66,6 +68,16 @@ export class CanvasPen implements Pen {
     points.forEach(([x, y], i) => (i === 0 ? context.moveTo(x, y) : context.lineTo(x, y)));
     context.stroke();
     context.setLineDash([]);
+  }
+
+  area(points: readonly Point[], fill: string, alpha: number): void {
+    const { context } = this;
+    context.globalAlpha = alpha;
+    context.fillStyle = fill;
+    context.beginPath();
+    points.forEach(([x, y], i) => (i === 0 ? context.moveTo(x, y) : context.lineTo(x, y)));
+    context.fill();
+    context.globalAlpha = 1;
   }
 
   dot(x: number, y: number, radius: number, fill: string): void {
@@ -118,11 +130,14 @@ export class SvgPen implements Pen {
   }
 
   line(points: readonly Point[], stroke: string, thickness: number, dash: readonly number[] = []): void {
-    const path = points.map((point) => point.map(round).join(",")).join(" ");
     this.add("polyline", {
-      points: path, fill: "none", stroke, "stroke-width": thickness,
+      points: pathOf(points), fill: "none", stroke, "stroke-width": thickness,
       "stroke-linejoin": "round", "stroke-dasharray": dash.join(" ") || null,
     });
+  }
+
+  area(points: readonly Point[], fill: string, alpha: number): void {
+    this.add("polygon", { points: pathOf(points), fill, "fill-opacity": alpha });
   }
 
   dot(x: number, y: number, radius: number, fill: string): void {
@@ -165,6 +180,10 @@ export class SvgPen implements Pen {
     );
     this.parts.push(text ? `<${tag}${written.join("")}>${escape(text)}</${tag}>` : `<${tag}${written.join("")}/>`);
   }
+}
+
+function pathOf(points: readonly Point[]): string {
+  return points.map((point) => point.map(round).join(",")).join(" ");
 }
 
 function round(value: number): number {

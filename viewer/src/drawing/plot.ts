@@ -13,6 +13,13 @@ export interface PlotLine {
   enters: number;
   /** number that chooses colour and marker */
   style: number;
+  /** ends of an interval about each height, by row, NaN where there is none */
+  band?: Band;
+}
+
+export interface Band {
+  low: readonly number[];
+  high: readonly number[];
 }
 
 export interface Plot {
@@ -20,7 +27,8 @@ export interface Plot {
   height: number;
   /** numbers of the layers, by row */
   layers: readonly number[];
-  now: number;
+  /** row to mark, or null */
+  now: number | null;
   lines: readonly PlotLine[];
   /** by row, the height below which values are not known; null where all are */
   floor: readonly number[] | null;
@@ -50,6 +58,7 @@ const ROOM_PER_MARKER = 7;
 const ROOM_PER_TICK = 26;
 const RING = 6.5;
 const MARKER_STROKE = 3;
+const BAND = 0.16;
 
 /** Outlines about the origin, small enough for their stroke to fill them; the last is a cross. */
 const MARKERS: readonly (readonly Point[])[] = [
@@ -80,7 +89,8 @@ export function drawPlot(pen: Pen, plot: Plot): Frame {
   pen.rect(0, 0, plot.width, plot.height, plot.theme.surface);
   if (plot.floor) drawFloor(pen, plot, plot.floor, frame);
   drawAxes(pen, plot, frame);
-  pen.line([[frame.x(plot.now), frame.top], [frame.x(plot.now), frame.bottom]], plot.theme.accent, 1.5);
+  if (plot.now !== null) pen.line([[frame.x(plot.now), frame.top], [frame.x(plot.now), frame.bottom]], plot.theme.accent, 1.5);
+  plot.lines.forEach((line) => drawBand(pen, line, plot, frame));
   plot.lines.forEach((line, i) => drawLine(pen, line, plot, frame, i === plot.lit));
   drawLabels(pen, plot, frame);
   return frame;
@@ -156,6 +166,17 @@ function drawLine(pen: Pen, { heights, enters, style }: PlotLine, { colours, lay
     }
   }
   if (enters >= 0) pen.line(moved(circle(RING, 24), ...point(enters)), colour, 1.6);
+}
+
+/** A band as pale as leaves those below it to be seen; where a layer stands alone, a stroke. */
+function drawBand(pen: Pen, { band, style }: PlotLine, { colours }: Plot, frame: Frame): void {
+  if (!band) return;
+  const colour = styled(colours, style);
+  const end = (side: readonly number[], row: number): Point => [frame.x(row), frame.y(side[row]!)];
+  for (const run of runsOf(band.low)) {
+    if (run.length === 1) pen.line([end(band.low, run[0]!), end(band.high, run[0]!)], colour, 1);
+    else pen.area([...run.map((row) => end(band.low, row)), ...run.toReversed().map((row) => end(band.high, row))], colour, BAND);
+  }
 }
 
 function drawMarker(pen: Pen, style: number, x: number, y: number, colour: string): void {

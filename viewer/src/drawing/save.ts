@@ -78,7 +78,8 @@ export function slug(text: string): string {
   return text.replace(/[^\p{L}\p{N}.-]+/gu, "-").replace(/^[-.]+|[-.]+$/g, "").slice(0, 80) || "patchlens";
 }
 
-function download(blob: Blob, name: string): void {
+/** Give a file to the person, as a browser saves what is downloaded. */
+export function download(blob: Blob, name: string): void {
   const address = URL.createObjectURL(blob);
   el("a", { href: address, download: name }).click();
   window.setTimeout(() => URL.revokeObjectURL(address), 10_000);

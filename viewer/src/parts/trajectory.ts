@@ -1,6 +1,6 @@
 /** How strongly words are read over the layers of one position: a chart, with a legend that tells the values. */
 
-import { choice, MEASURES } from "./widgets";
+import { choice, MEASURES, SERIES } from "./widgets";
 import { el, named } from "./dom";
 import type { Pane } from "../state/pane";
 import { prepare } from "../drawing/pen";
@@ -11,7 +11,6 @@ import type { Cell, Sheet } from "../drawing/sheet";
 import { toggled, type State } from "../state/store";
 import { coloursOf, themeOf, type Scheme } from "../drawing/theme";
 
-const COLOURS = Array.from({ length: 7 }, (_, i) => `series-${i}`);
 const SAMPLE = { width: 26, height: 14 };
 const PAPER = { width: 760, height: 400 };
 
@@ -129,14 +128,14 @@ export class Trajectory {
       layers: this.pane.reading.header.layers,
       now: this.pane.row(state),
       theme: themeOf(this.stage, scheme),
-      colours: coloursOf(this.stage, COLOURS, scheme),
+      colours: coloursOf(this.stage, SERIES, scheme),
       lit: this.lit,
     };
   }
 
   private showLegend(): void {
     const { lines } = this.content;
-    const colours = coloursOf(this.stage, COLOURS);
+    const colours = coloursOf(this.stage, SERIES);
     this.values = this.series.map(() => el("span", { class: "number" }));
     const items = this.series.map((series, i) => {
       const sample = el("canvas", { "aria-hidden": "true" });

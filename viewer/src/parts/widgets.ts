@@ -10,6 +10,12 @@ export const MEASURES: readonly (readonly [Measure, string])[] = [
   ["rank", "rank"],
 ];
 
+/** Names of the colours that tell series apart. */
+export const SERIES: readonly string[] = Array.from({ length: 7 }, (_, i) => `series-${i}`);
+
+/** The last of them, plain ink: for what is several series together. */
+export const MIXED = SERIES.length - 1;
+
 /** A drop-down list of named values. */
 export function choice<T extends string>(
   label: string,

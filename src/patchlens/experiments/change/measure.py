@@ -23,8 +23,8 @@ from patchlens.experiments.change.written import (
     swap,
 )
 from patchlens.experiments.finding import Finding, Row
-from patchlens.fit.intervals import Estimate
 from patchlens.inputs import Inputs, OpenedPicture, prepare
+from patchlens.intervals import Estimate
 from patchlens.models.adapter import Adapter
 from patchlens.tokens import answer_text
 

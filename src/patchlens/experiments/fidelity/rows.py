@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from patchlens.bench.metrics import mid_ranks
 from patchlens.experiments.finding import Row, mean
 from patchlens.experiments.ranks import correlated, partial
-from patchlens.fit.intervals import RESAMPLES, Estimate
+from patchlens.intervals import RESAMPLES, Estimate
 
 Array = NDArray[np.float64]
 Figures = Mapping[str, Array]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchlens.bench.metrics import auroc
-from patchlens.fit.intervals import Estimate, bootstrap
+from patchlens.intervals import Estimate, bootstrap
 
 Array = NDArray[np.float64]
 _SHUFFLES: Final = 20

@@ -10,7 +10,7 @@ import numpy as np
 from patchlens.experiments.finding import Finding, Row, compared
 from patchlens.experiments.ledger import Record
 from patchlens.experiments.ranks import rank_correlation
-from patchlens.fit.intervals import Estimate
+from patchlens.intervals import Estimate
 
 _PAIRS = (
     ("pointed at | random", "pointed", "random"),

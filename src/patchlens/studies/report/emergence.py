@@ -1,0 +1,45 @@
+"""When things first happen over the layers of an item, and for how many items they never do."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from patchlens.intervals import wilson
+from patchlens.studies.report.by_layer import interval
+from patchlens.studies.report.source import Source
+from patchlens.studies.report.tables import ALL, Quantity, Row, Table
+
+_LAYER: Final = Quantity("layer", "layer", "layer")
+_EMERGENCE: Final = """
+    SELECT model, lens, if(grouping("group") = 1, '{all}', "group") AS "group", event,
+        count(*), count(layer), avg(layer), stddev_samp(layer),
+        quantile_cont(layer, 0.25), quantile_cont(layer, 0.5), quantile_cont(layer, 0.75)
+    FROM events
+    GROUP BY GROUPING SETS ((model, lens, "group", event), (model, lens, event))
+    ORDER BY ALL
+"""
+
+
+def emergence(source: Source) -> Table:
+    """By model, lens, group and event: in how many items it happens, and at which layer in those."""
+    rows: list[Row] = []
+    for *key, items, emerged, mean, sd, lower, median, upper in source.query(_EMERGENCE.format(all=ALL)):
+        share = wilson(emerged / items, items)
+        layer = interval(mean, sd, emerged, _LAYER)
+        rows.append(
+            (
+                *key,
+                *(items, items - emerged, share.value, share.low, share.high),
+                *(layer.value, layer.low, layer.high, lower, median, upper),
+            )
+        )
+    return Table(
+        "emergence",
+        "By model, lens, group and event: in how many items it happens (Wilson's interval), and in those, "
+        "the layer where it does (mean with Student's interval, quartiles).",
+        (
+            *("model", "lens", "group", "event", "items", "never", "share", "share_low", "share_high"),
+            *("layer_mean", "layer_low", "layer_high", "layer_q25", "layer_median", "layer_q75"),
+        ),
+        tuple(rows),
+    )

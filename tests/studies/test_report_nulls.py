@@ -1,0 +1,177 @@
+"""Effect sizes, nulls and corrections by hand, and whether they tell chance from an effect."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations, product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from patchlens.intervals import t95, wilson
+from patchlens.studies.report import make_report
+from patchlens.studies.report.nulls import holm, least_p, paired, unpaired
+from studies.made_study import write_study
+
+
+def hedges(first: np.ndarray, second: np.ndarray) -> float:
+    n, m = len(first), len(second)
+    pooled = ((n - 1) * first.var(ddof=1) + (m - 1) * second.var(ddof=1)) / (n + m - 2)
+    return (1 - 3 / (4 * (n + m - 2) - 1)) * (first.mean() - second.mean()) / np.sqrt(pooled)
+
+
+def test_a_difference_between_groups_by_hand():
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(1, 1, 9), rng.normal(0, 2, 14)
+    found = unpaired(first[:, None], second[:, None], seed=0, draws=999)[0]
+    assert found is not None
+    parts = first.var(ddof=1) / 9, second.var(ddof=1) / 14
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / 8 + parts[1] ** 2 / 13)
+    half = t95(freedom) * np.sqrt(sum(parts))
+    assert found.difference == pytest.approx(first.mean() - second.mean())
+    assert (found.low, found.high) == pytest.approx((found.difference - half, found.difference + half))
+    assert found.effect == pytest.approx(hedges(first, second))
+    assert found.effect_high == pytest.approx(found.high * found.effect / found.difference)
+
+
+def test_the_shuffled_null_is_that_of_all_relabellings():
+    values = np.array([0.0, 1.0, 1.5, 4.0, 7.0, 7.5, 12.0])
+    found = unpaired(values[:3, None], values[3:, None], seed=0, draws=20_000)[0]
+    assert found is not None
+    effects, as_far = [], 0
+    splits = list(combinations(range(7), 3))
+    for split in splits:
+        one, other = values[list(split)], np.delete(values, split)
+        effects.append(hedges(one, other))
+        as_far += abs(one.mean() - other.mean()) >= abs(found.difference) - 1e-9
+    assert found.p == pytest.approx(as_far / len(splits), abs=0.01)
+    low, high = np.percentile(np.repeat(effects, 600), [2.5, 97.5])
+    assert (found.null_low, found.null_high) == pytest.approx((low, high), abs=0.6)
+    inside = np.mean([found.null_low <= effect <= found.null_high for effect in effects])
+    assert inside >= 0.93
+
+
+def test_a_difference_between_lenses_by_hand_and_over_all_signs():
+    first, second = np.array([3.0, 2.5, 4.0, 1.0, 2.0]), np.array([1.0, 2.0, 2.5, 1.5, 1.0])
+    found = paired(first[:, None], second[:, None], seed=0, draws=20_000)[0]
+    assert found is not None
+    differences = first - second
+    assert found.effect == pytest.approx(differences.mean() / differences.std(ddof=1))
+    half = t95(4) * differences.std(ddof=1) / np.sqrt(5)
+    assert (found.low, found.high) == pytest.approx((differences.mean() - half, differences.mean() + half))
+    flipped = [np.mean(np.array(signs) * differences) for signs in product((-1, 1), repeat=5)]
+    exact = np.mean(np.abs(flipped) >= abs(differences.mean()) - 1e-9)
+    assert found.p == pytest.approx(exact, abs=0.01)
+
+
+def test_no_p_is_below_what_all_relabellings_give():
+    far, near = np.arange(8.0)[:, None] + 100, np.arange(8.0)[:, None]
+    assert unpaired(far[:4], near[:4], 0, 9_999)[0].p == pytest.approx(2 / 70, abs=0.005)
+    assert unpaired(far, near, 0, 99_999)[0].p >= 2 / math.comb(16, 8)
+    assert paired(far[:6], near[:6], 0, 9_999)[0].p >= 2 / 2**6
+    assert least_p(8, 7, pairs=False) == pytest.approx(1 / math.comb(15, 7))
+    assert least_p(100, 100, pairs=False, draws=999) == 1 / 1000
+
+
+def test_few_items_cannot_stand_among_many_comparisons_and_the_report_says_so(tmp_path: Path):
+    report = make_report(write_study(tmp_path, per_group=3, shift={"plain": 9.0}, lenses=("logit",)).folder)
+    rows = report.table("differences").records()
+    assert min(r["p_holm"] for r in rows if r["p_holm"] is not None) >= 0.05
+    assert any(note.startswith("between groups, no difference could be") for note in report.notes)
+
+
+def test_what_is_not_known_is_left_out_of_its_own_quantity_only():
+    first = np.array([[1.0, np.nan], [2.0, 5.0], [4.0, 6.0]])
+    second = np.array([[0.0, 1.0], [np.nan, 2.0], [1.0, 2.5]])
+    one, other = unpaired(first, second, seed=0, draws=99)
+    assert one and other
+    assert (one.first_items, one.second_items, other.first_items, other.second_items) == (3, 2, 2, 3)
+    assert other.effect == pytest.approx(hedges(first[1:, 1], second[:, 1]))
+    one, other = paired(first, second, seed=0, draws=99)
+    assert one and other
+    assert one.first_items == other.first_items == 2
+    assert one.difference == pytest.approx(np.mean([1.0, 3.0]))
+    assert unpaired(first[:, :1], np.full((2, 1), np.nan), seed=0, draws=9) == [None]
+
+
+def test_values_that_do_not_vary_have_no_effect_size():
+    same = np.full((6, 1), 0.1)
+    for found in (*unpaired(same, same, 0, 99), *paired(same, same, 0, 99), *paired(same + 0.2, same, 0, 99)):
+        assert found is not None
+        assert found.effect is None
+    assert unpaired(same, same, 0, 99)[0].p == 1
+
+
+def test_holm_by_hand():
+    assert holm([0.01, None, 0.04, 0.03, 0.005]) == pytest.approx([0.03, None, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize("test", [unpaired, paired])
+def test_p_is_even_where_nothing_differs(test):
+    rng = np.random.default_rng(3)
+    p = [found.p for found in test(rng.normal(size=(12, 400)), rng.normal(size=(12, 400)), 0, 499)]
+    assert np.mean(p) == pytest.approx(0.5, abs=0.05)
+    assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=0.03)
+    assert np.mean(np.array(p) <= 0.5) == pytest.approx(0.5, abs=0.08)
+
+
+def test_nothing_planted_is_nothing_found_and_what_is_planted_is_found(tmp_path: Path):
+    options = {"per_group": 14, "groups": ("plain", "object"), "models": {"demo": 4}, "lenses": ("logit",)}
+    (tmp_path / "none").mkdir()
+    (tmp_path / "some").mkdir()
+    none = make_report(write_study(tmp_path / "none", **options).folder)
+    planted = write_study(tmp_path / "some", shift={"plain": 1.0}, **options)
+    some = make_report(planted.folder)
+    tested = [r for r in none.table("differences").records() if r["p_holm"] is not None]
+    assert [r["quantity"] for r in tested if r["p_holm"] < 0.05] == []
+    rows = some.table("differences").records()
+    found = {r["quantity"]: r for r in rows if r["p_holm"] is not None and r["p_holm"] < 0.05}
+    assert set(found) == {"entropy_answer", "entropy_patches", "entropy_answer_last"}
+    assert len(rows) > len(found) + 10
+    for row in found.values():
+        assert row["low"] < 1.0 < row["high"]
+        assert row["null_low"] < 0 < row["null_high"] < row["effect"]
+
+
+def test_models_of_other_depths_are_compared_by_depth_and_items_are_paired(tmp_path: Path):
+    made = write_study(tmp_path, per_group=3, failed={"item-0-0": "x"})
+    (row,) = [
+        r
+        for r in make_report(made.folder, draws=99).table("differences").records()
+        if (r["between"], r["lens"], r["quantity"]) == ("models", "logit", "answer_leads")
+    ]
+    assert (row["first"], row["second"], row["unit"]) == ("demo", "lab/two", "share of the layers")
+    assert row["first_items"] == row["second_items"] == 8
+    depth = {}
+    for model, n_layers in (("demo", 5), ("lab/two", 7)):
+        cells = made.of("cells", model=model, lens="logit", step=0)
+        for item in {c["item"] for c in cells}:
+            ranks = [c["answer_rank"] for c in cells if c["item"] == item]
+            first = next(i for i in range(n_layers) if not any(ranks[i:]))
+            depth[item, model] = first / (n_layers - 1)
+    items = {item for item, _ in depth}
+    assert row["difference"] == pytest.approx(
+        np.mean([depth[item, "demo"] - depth[item, "lab/two"] for item in items])
+    )
+
+
+def test_what_no_lens_has_a_part_in_is_compared_once(tmp_path: Path):
+    report = make_report(write_study(tmp_path, per_group=2).folder, draws=99)
+    rows = [r for r in report.table("differences").records() if r["quantity"] == "answer_tokens"]
+    assert {r["lens"] for r in rows} == {""}
+    assert {r["between"] for r in rows} == {"groups", "models"}
+
+
+@pytest.mark.parametrize(
+    ("freedom", "expected"), [(1, 12.706), (30, 2.042), (31, 2.0395), (60, 2.0003), (1e9, 1.95996)]
+)
+def test_students_t(freedom, expected):
+    assert t95(freedom) == pytest.approx(expected, abs=1e-3)
+
+
+def test_wilson():
+    found = wilson(81 / 263, 263)
+    assert (found.low, found.high) == pytest.approx((0.2553, 0.3662), abs=1e-4)
