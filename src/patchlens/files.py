@@ -1,12 +1,13 @@
-"""Writing a result so that it is there whole or not at all."""
+"""Results written so that they are there whole or not at all, and text read line by line."""
 
 from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
-from patchlens.errors import OutputError
+from patchlens.errors import DataError, OutputError
 
 
 def write_atomically(path: str | Path, data: bytes | str) -> Path:
@@ -28,3 +29,20 @@ def write_atomically(path: str | Path, data: bytes | str) -> Path:
     finally:
         part.unlink(missing_ok=True)
     return path
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Number and text of each line that is not blank.
+
+    Raises:
+        DataError: it cannot be read as UTF-8.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield number, line.strip()

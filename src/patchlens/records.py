@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from patchlens.grid import Grid, Places
 
 WORD_START = "▁"
+CONTEXTUAL = "contextual"
+CHANNELS = ("contribution", "attention", CONTEXTUAL)
+"""What `Trace.read` can add to a reading."""
 
 
 @dataclass(frozen=True)

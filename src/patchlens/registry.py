@@ -11,8 +11,8 @@ from patchlens.lens import CrossLens, KindedLens, Lens, LogitLens, ReadingLens, 
 from patchlens.lens.embedding import EmbeddingLens
 from patchlens.lens.files import open_lens
 from patchlens.models.adapter import Adapter
+from patchlens.sealed import SUFFIX
 
-SUFFIX = ".safetensors"
 LENSES: dict[str, Callable[[Adapter], Lens | ReadingLens | VisionLens]] = {
     "logit": lambda _: LogitLens(),
     "cross": lambda _: CrossLens(),

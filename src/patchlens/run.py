@@ -16,16 +16,16 @@ from patchlens.capture import Captured, capture, capture_together, joint_tensors
 from patchlens.demo import bundled_models
 from patchlens.demo.domain import SceneDomain
 from patchlens.errors import SelectionError
-from patchlens.inputs import OpenedPicture, PictureLike, open_picture, prepare
+from patchlens.inputs import prepare
 from patchlens.models import load_adapter
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
 from patchlens.models.generate import generate_together
+from patchlens.pictures import OpenedPicture, PictureLike, open_picture
 from patchlens.records import Answer
+from patchlens.selection import POSITION_GROUPS
 from patchlens.tokens import answer_text
 from patchlens.trace import Progress, Trace
-
-POSITION_GROUPS = ("all", "answer", "text", "patches")
 
 
 def load(

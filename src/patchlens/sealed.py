@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from patchlens.errors import FormatError
 
 Arrays = dict[str, NDArray[Any]]
+SUFFIX = ".safetensors"
+"""Of every file of patchlens."""
 
 
 @dataclass(frozen=True)

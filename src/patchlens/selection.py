@@ -6,6 +6,8 @@ import re
 
 from patchlens.errors import SelectionError
 
+POSITION_GROUPS = ("all", "answer", "text", "patches")
+
 
 def parse_numbers(text: str) -> list[int]:
     """Read ``0,4-8,-1``: numbers and inclusive ranges, negative numbers counting from the end.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from importlib import metadata
 from typing import Any
 
@@ -12,14 +13,13 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from patchlens.attention import CHANNELS as ATTENTION_CHANNELS
 from patchlens.attention import Account, SinkRule, account, with_answer_channels
 from patchlens.axes import FitKind, fit_kind
 from patchlens.capture import Captured
 from patchlens.demo import GENERIC_PROMPT, bundled_models
 from patchlens.errors import SelectionError
 from patchlens.grid import Places
-from patchlens.inputs import OpenedPicture, prepare
+from patchlens.inputs import prepare
 from patchlens.lens import (
     KindedLens,
     Lens,
@@ -32,15 +32,13 @@ from patchlens.lens import (
 from patchlens.lens.contextual import with_contextual_channel
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
+from patchlens.pictures import OpenedPicture
 from patchlens.reading import Reading
-from patchlens.records import Answer, ModelInfo, Picture, Positions, Target
+from patchlens.records import CHANNELS, CONTEXTUAL, Answer, ModelInfo, Picture, Positions, Target
 from patchlens.tokens import find_target, piece_table
 from patchlens.validate import check
 
 Progress = Callable[[str, int, int], None]
-CONTEXTUAL = "contextual"
-CHANNELS = (*ATTENTION_CHANNELS, CONTEXTUAL)
-"""What `Trace.read` can add to a reading."""
 GENERAL_PROMPT = "Write a general description of the image."
 """The generic prompt of relative attention, as Zhang et al. 2025 put it; bundled models know another."""
 
@@ -197,7 +195,7 @@ class Trace:
             vision=self.inputs.vision_places,
             channels=channels,
             notes=(*self.notes, *notes, *(_stand_in(target) for target in found if not target.is_whole)),
-            versions=_versions(),
+            versions=dict(_versions()),
             **columns,
         )
 
@@ -251,6 +249,7 @@ def _model_info(adapter: Adapter) -> ModelInfo:
     )
 
 
+@cache
 def _versions() -> dict[str, str]:
     packages = {name: metadata.version(name) for name in ("patchlens", "torch", "transformers")}
     return packages | {"python": platform.python_version()}

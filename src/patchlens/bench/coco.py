@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from patchlens.bench.exam import Batch, Exam, check_size
 from patchlens.bench.truth import Labelled, Thing
 from patchlens.errors import DataError
-from patchlens.inputs import open_picture
+from patchlens.pictures import open_picture
 
 _PARTS_FOR_VALIDATION: Final = 2
 _LONGEST_RUN: Final = 13  # characters of a compressed count; more would not fit 64 bits

@@ -14,7 +14,7 @@ from patchlens.bench.scenes import Scene, make_scene
 from patchlens.bench.truth import Labelled, labelled_scene
 from patchlens.errors import SelectionError
 from patchlens.fit.data import Item
-from patchlens.inputs import OpenedPicture, open_picture
+from patchlens.pictures import OpenedPicture, open_picture
 
 BETWEEN: Final = 1_000_000
 """How far apart the scenes of two seeds begin."""

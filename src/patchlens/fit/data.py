@@ -14,15 +14,13 @@ import numpy as np
 from patchlens.bench.questions import ask
 from patchlens.bench.scenes import make_scene
 from patchlens.errors import DataError, ImageError
-from patchlens.inputs import OpenedPicture, PictureLike, open_picture
+from patchlens.files import lines_of
+from patchlens.pictures import PICTURE_SUFFIXES, OpenedPicture, PictureLike, open_picture
 
 SCENES = "scenes:"
 FIT_SEEDS = 5_000_000
 """First seed of the scenes that lenses are fitted on; no model was trained on or is reported on these."""
 MAX_SCENES = 1_000_000
-PICTURE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".avif"}
-)
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def _folder(folder: Path, prompt: str | None) -> tuple[Item, ...]:
 
 def _texts(path: Path, prompt: str | None) -> tuple[Item, ...]:
     _refuse_prompt(prompt, "the lines of a .txt file are the prompts")
-    return tuple(Item(f"{path}:{number}", line) for number, line in _lines(path))
+    return tuple(Item(f"{path}:{number}", line) for number, line in lines_of(path))
 
 
 def _refuse_prompt(prompt: str | None, why: str) -> None:
@@ -129,21 +127,8 @@ def _refuse_prompt(prompt: str | None, why: str) -> None:
         raise DataError(f"{why}: leave --prompt out")
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Number and text of each line that is not blank."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield number, line.strip()
-
-
 def _jsonl(path: Path, prompt: str | None) -> Iterator[Item]:
-    for number, line in _lines(path):
+    for number, line in lines_of(path):
         name = f"{path}:{number}"
         try:
             value: Any = json.loads(line)

@@ -57,7 +57,7 @@ def change(
         from patchlens.experiments.change.measure import change as measured
         from patchlens.experiments.patches.replacing import make_replacing
         from patchlens.fit import Item
-        from patchlens.inputs import open_picture
+        from patchlens.pictures import open_picture
         from patchlens.run import load
 
         wanted = Wanted(

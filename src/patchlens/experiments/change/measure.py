@@ -23,9 +23,10 @@ from patchlens.experiments.change.written import (
     swap,
 )
 from patchlens.experiments.finding import Finding, Row
-from patchlens.inputs import Inputs, OpenedPicture, prepare
+from patchlens.inputs import Inputs, prepare
 from patchlens.intervals import Estimate
 from patchlens.models.adapter import Adapter
+from patchlens.pictures import OpenedPicture
 from patchlens.tokens import answer_text
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import patchlens.inputs as inputs_module
+import patchlens.pictures as pictures_module
 from patchlens.errors import ImageError, PromptError
-from patchlens.inputs import OpenedPicture, open_picture, prepare, without_metadata
+from patchlens.inputs import prepare
+from patchlens.pictures import OpenedPicture, open_picture, without_metadata
 from tiny import tiny_llama, tiny_llava, tiny_mllama, tiny_qwen_vl
 
 NOISE = Image.effect_noise((64, 48), 90).convert("RGB")
@@ -212,7 +213,7 @@ def test_a_picture_too_large_is_refused_before_it_is_decoded(size, monkeypatch):
     def fail(*_):
         raise AssertionError("it was decoded")
 
-    monkeypatch.setattr(inputs_module, "_upright", fail)
+    monkeypatch.setattr(pictures_module, "_upright", fail)
     with pytest.raises(ImageError, match="too large"):
         open_picture(with_size(*size))
 
