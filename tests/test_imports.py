@@ -11,7 +11,7 @@ import patchlens
 
 SOURCE = Path(patchlens.__file__).parent
 TIERS = [
-    {"errors", "axes", "grid", "files", "intervals", "selection"},
+    {"errors", "axes", "grid", "files", "intervals", "selection", "pictures"},
     {"reading", "records", "concepts", "sealed", "store", "validate", "frames"},
     {"models", "inputs", "unembed", "tokens", "demo"},
     {"capture", "lens", "attention", "causal"},
@@ -107,6 +107,8 @@ def test_family_names_stay_under_models(path):
         "patchlens.views.notebook",
         "patchlens.views.tables",
         "patchlens.bench.scenes",
+        "patchlens.studies.study",
+        "patchlens.studies.pools.processes",
         "patchlens.studies.report",
     ],
 )

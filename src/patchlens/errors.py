@@ -70,3 +70,7 @@ class MissingExtraError(PatchlensError):
 
 class NumericsError(PatchlensError):
     """A state or a score is not finite, so nothing true can be said about it."""
+
+
+class StudyError(PatchlensError):
+    """A study's spec is wrong, or its folder holds another study or is in use."""

@@ -74,7 +74,7 @@ def write_study(
         "models": [{"name": name} for name in models],
         "lenses": [{"name": name} for name in lenses],
         "versions": {"patchlens": "0.1.0"},
-        "items": len(names),
+        "items": [{"name": name} for name in names],
     }
     (folder / "study.json").write_text(json.dumps(manifest), "utf-8")
     return made

@@ -232,7 +232,7 @@ def test_a_study_that_has_only_begun_has_empty_tables(tmp_path: Path):
                 "name": "x",
                 "models": [{"name": "demo"}],
                 "lenses": [{"name": "logit"}],
-                "items": 3,
+                "items": [{}, {}, {}],
             }
         )
     )

@@ -9,6 +9,7 @@ from patchlens.cli import attend as attend
 from patchlens.cli import fit as fit
 from patchlens.cli import bench as bench
 from patchlens.cli import cause as cause
+from patchlens.cli import study as study
 from patchlens.cli import report as report
 from patchlens.cli import models as models
 from patchlens.cli.app import main as main

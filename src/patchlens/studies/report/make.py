@@ -89,7 +89,10 @@ def _missing(source: Source, progress: Sequence[Progress]) -> list[str]:
     for own in progress:
         for lens in source.manifest.lenses:
             items = read.get((own.model, lens), 0)
-            if items < own.done:
+            reason = source.manifest.left_out.get((own.model, lens))
+            if reason is not None:
+                notes.append(f"{own.model} was not read through {lens}: {reason}")
+            elif items < own.done:
                 notes.append(f"{own.model}: the {lens} lens has read {items} of {own.done} items")
     return notes
 

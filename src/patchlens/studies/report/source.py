@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from patchlens.errors import FormatError, MissingExtraError
+from patchlens.studies.layout import FORMAT_VERSION, MANIFEST
 from patchlens.studies.report.tables import ALL
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from patchlens.studies.schema import Table
 
-MANIFEST: Final = "study.json"
-FORMAT_VERSION: Final = 1
 MEMORY: Final = "1GB"
 
 _DONE: Final = """
@@ -35,13 +34,17 @@ _OF_DONE: Final = """
 
 @dataclass(frozen=True)
 class Manifest:
-    """What the study says of itself: its name, models, lenses, number of items, versions of packages."""
+    """What the study says of itself: its name, models, lenses, number of items, versions of packages.
+
+    ``left_out`` says why a model was not read through a lens.
+    """
 
     name: str
     models: tuple[str, ...]
     lenses: tuple[str, ...]
     items: int
     versions: Mapping[str, str]
+    left_out: Mapping[tuple[str, str], str]
 
 
 @dataclass(frozen=True)
@@ -113,14 +116,19 @@ def _manifest(folder: Path) -> Manifest:
             str(told["name"]),
             tuple(str(model["name"]) for model in told["models"]),
             tuple(str(lens["name"]) for lens in told["lenses"]),
-            int(told["items"]),
+            len(told["items"]),
             {str(name): str(version) for name, version in told.get("versions", {}).items()},
+            {
+                (str(model), str(lens)): str(reason)
+                for model, about in told.get("about", {}).items()
+                for lens, reason in about["left_out"].items()
+            },
         )
     except FileNotFoundError:
         raise FormatError(
             f"{folder} holds no study: there is no {MANIFEST}; name the folder that patchlens study wrote"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FormatError(f"{path} is not the description of a study: {error!r}") from error
 
 

@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 from patchlens.errors import FormatError, OutputError
 from patchlens.files import write_atomically
 from patchlens.store import open_reading
+from patchlens.studies.layout import READINGS
 from patchlens.studies.report.tables import Report, Table
 from patchlens.views import report as view
 from patchlens.views.html import write_page
@@ -102,7 +103,7 @@ def _payload(report: Report) -> view.Payload:
 
 def _saved(folder: Path) -> list[_Saved]:
     found: list[_Saved] = []
-    for file in sorted((folder / "readings").glob("*/*/*.safetensors")):
+    for file in sorted((folder / READINGS).glob("*/*/*.safetensors")):
         model, lens, item = (*file.parts[-3:-1], file.stem)
         page = Path("pages", model, lens, f"{item}.html")
         found.append(_Saved(unquote(model), unquote(lens), unquote(item), file, page))

@@ -1,0 +1,237 @@
+"""The folder of a study: what was asked, and parts that are there whole or not at all.
+
+A part holds some items of one model: a file in each lens's tables, then one in ``items``, which closes it. A
+part that was stopped before is made again under the same names, so that no row is there twice.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from patchlens.errors import OutputError, StudyError
+from patchlens.files import write_atomically
+from patchlens.studies.layout import FORMAT_VERSION, MANIFEST, READINGS
+from patchlens.studies.schema import ITEMS, LENS, MODEL, TABLES, Table
+from patchlens.studies.work.task import About, Done
+
+LOCK: Final = ".lock"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a closed part says of an item: its pictures' digests, and why it failed if it did."""
+
+    digests: tuple[str, ...]
+    error: str | None
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """Reads and writes the folder of a study."""
+
+    root: Path
+
+    @contextmanager
+    def locked(self) -> Generator[None]:
+        """Keep others out while a study runs; what a killed one left half-written is removed.
+
+        Raises:
+            StudyError: another process is at work in it.
+            OutputError: it cannot be made.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = (self.root / LOCK).open("w")
+        except OSError as error:
+            raise OutputError(f"cannot make the folder {self.root}: {error.strerror or error}") from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise StudyError(f"another process runs a study in {self.root}: wait until it ends") from None
+            for part in self.root.rglob(".*.part"):
+                part.unlink()
+            yield
+
+    # -- what was asked --------------------------------------------------------------------------------------
+
+    def begin(self, asked: Mapping[str, Any], versions: Mapping[str, str]) -> None:
+        """Write down what is asked, or hold it against what was.
+
+        Raises:
+            StudyError: the folder holds another study, or one of other versions; says in what they differ.
+        """
+        now = {"format_version": FORMAT_VERSION, **asked, "versions": dict(versions), "about": {}}
+        before = self._manifest()
+        if before is None:
+            if any(path.name != LOCK for path in self.root.iterdir()):
+                raise StudyError(f"{self.root} is not empty and holds no study: choose another folder")
+            self._write_manifest(now)
+            return
+        self._compare({**before, "about": {}}, now)
+
+    def settle(self, model: str, about: About) -> None:
+        """Write down what a model and its lenses are, or hold it against what they were.
+
+        Raises:
+            StudyError: they are others; says in what they differ.
+        """
+        manifest = self._manifest()
+        assert manifest is not None
+        known = manifest["about"]
+        now = json.loads(json.dumps(asdict(about)))
+        if model not in known:
+            self._write_manifest({**manifest, "about": {**known, model: now}})
+            return
+        self._compare({model: known[model]}, {model: now})
+
+    def left_out(self, model: str) -> Mapping[str, str]:
+        """Lenses that are not for a model, with the reason."""
+        manifest = self._manifest() or {"about": {}}
+        return manifest["about"].get(model, {"left_out": {}})["left_out"]
+
+    def _manifest(self) -> dict[str, Any] | None:
+        path = self.root / MANIFEST
+        if not path.exists():
+            return None
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise StudyError(f"{path} cannot be read: {error}") from error
+        if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
+            raise StudyError(f"{path} is not of a study that this version can go on with")
+        return content
+
+    def _write_manifest(self, content: Mapping[str, Any]) -> None:
+        write_atomically(self.root / MANIFEST, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+
+    def _compare(self, before: Any, now: Any) -> None:
+        changed = list(_differences(json.loads(json.dumps(before)), json.loads(json.dumps(now)), ()))
+        if changed:
+            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+            raise StudyError(
+                f"{self.root} holds a study that this one must not be mixed with ({'; '.join(changed[:3])}"
+                f"{more}): run it as it was, or choose another folder"
+            )
+
+    # -- parts -----------------------------------------------------------------------------------------------
+
+    def kept(self, model: str) -> dict[str, Kept]:
+        """Every item that is done or has failed, by name.
+
+        Raises:
+            StudyError: a part is damaged.
+        """
+        found: dict[str, Kept] = {}
+        for path in sorted(self._place(ITEMS, model).glob("part-*.parquet")):
+            rows = _read(path, ITEMS, ["item", "digests", "error"]).to_pylist()
+            found |= {row["item"]: Kept(tuple(row["digests"]), row["error"]) for row in rows}
+        return found
+
+    def commit(self, model: str, part: int, done: Done) -> None:
+        """Add items to a part and close it; those it already holds stay, failed ones that came again do not.
+
+        Raises:
+            OutputError: the disk is full or not writable; what was there before still is.
+        """
+        name = f"part-{part:05d}.parquet"
+        items = _merged(self._place(ITEMS, model) / name, ITEMS, done.items, None)
+        order = items["item"].to_pylist()
+        for (lens, item), data in done.readings.items():
+            self._write(self.reading(model, lens, item), data)
+        for lens, tables in done.by_lens.items():
+            for table in TABLES:
+                if table.name in tables:
+                    path = self._place(table, model, lens) / name
+                    self._write(path, _bytes(_merged(path, table, tables[table.name], order)))
+        self._write(self._place(ITEMS, model) / name, _bytes(items))
+
+    def reading(self, model: str, lens: str, item: str) -> Path:
+        """Where the file of an item's reading is, if readings are kept."""
+        return self.root / READINGS / _escaped(model) / _escaped(lens) / f"{_escaped(item)}.safetensors"
+
+    def _place(self, table: Table, model: str, lens: str | None = None) -> Path:
+        values = {MODEL: model, LENS: lens}
+        folders = [f"{name}={_escaped(values[name] or '')}" for name in table.partitions]
+        return self.root.joinpath(table.name, *folders)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make {path.parent}: {error.strerror or error}") from error
+        write_atomically(path, data)
+
+
+def _escaped(name: str) -> str:
+    """A name as one part of a path; dots at the start would hide it."""
+    quoted = quote(name, safe=" ()+,;@")
+    return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
+
+
+def _read(path: Path, table: Table, columns: Sequence[str] | None = None) -> pa.Table:
+    try:
+        read: Any = pq.read_table
+        return read(path, columns=columns, partitioning=None)
+    except (OSError, pa.ArrowException) as error:
+        raise StudyError(f"{path} is damaged ({error}): remove this file, and its items run again") from error
+
+
+def _merged(path: Path, table: Table, new: pa.Table, order: Sequence[str] | None) -> pa.Table:
+    """Rows of a part's file and new ones in place of those of the same items, in the items' order."""
+    if path.exists():
+        old = _read(path, table).cast(table.schema)
+        kept = np.flatnonzero(~np.isin(_names(old), _names(new)))
+        new = pa.concat_tables([old.take(kept), new])
+    if order is None:
+        return new.sort_by("number")
+    place = {item: number for number, item in enumerate(order)}
+    rows = np.array([place[item] for item in _names(new)], np.int64)
+    return new if (np.diff(rows) >= 0).all() else new.take(np.argsort(rows, kind="stable"))
+
+
+def _names(table: pa.Table) -> NDArray[Any]:
+    return np.array(table["item"].cast(pa.string()).to_pylist(), object).astype(str)
+
+
+def _bytes(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    whole: Any = table.unify_dictionaries()
+    write: Any = pq.write_table
+    write(whole, sink, compression="zstd", use_dictionary=_repeating(table.schema))
+    return sink.getvalue()
+
+
+def _repeating(schema: pa.Schema) -> list[str]:
+    """Columns whose values come again and again; real numbers do not."""
+    return [field.name for field in schema if not pa.types.is_floating(field.type)]
+
+
+def _differences(before: Any, now: Any, at: tuple[str, ...]) -> Generator[str]:
+    """What changed, in words: the innermost names, what was there and what is."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in {**before, **now}:
+            yield from _differences(before.get(key), now.get(key), (*at, str(key)))
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for number, (old, new) in enumerate(zip(before, now, strict=True), 1):
+            yield from _differences(old, new, (*at, f"{number}"))
+    elif before != now:
+        told = (
+            f"{len(value)} of them" if isinstance(value, list) else f"{value!r:.40}"
+            for value in (before, now)
+        )
+        old, new = told
+        yield f"{' '.join(at)} was {old}, now {new}"

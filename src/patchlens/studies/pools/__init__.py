@@ -1,0 +1,1 @@
+"""Who does the work of a study: this process, processes of this machine, actors of a Ray cluster."""

@@ -1,0 +1,1 @@
+"""What a study is: a small YAML or JSON file of models, lenses and items."""

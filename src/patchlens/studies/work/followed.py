@@ -1,0 +1,64 @@
+"""Which words are followed through the layers of an item, and the token that stands for each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from patchlens.concepts.dictionary import Dictionary
+from patchlens.models.adapter import Adapter
+from patchlens.records import WORD_START, Target
+from patchlens.studies.spec.items import StudyItem
+from patchlens.tokens import find_target, form_targets, piece_table
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A word and its token.
+
+    ``source`` is answer (its first token that has a letter or digit), expected, or concept; then
+    ``concept`` is the word that was asked for, and ``language`` that of this form of it: None where the form
+    is a word of several languages, or of none that is known.
+    """
+
+    source: str
+    target: Target
+    concept: str | None = None
+    language: str | None = None
+
+
+def followed(
+    adapter: Adapter, item: StudyItem, answer: Sequence[int], dictionary: Dictionary
+) -> tuple[Followed, ...]:
+    """The words of an item, in order: of its answer, what is expected, every form of its concepts.
+
+    Raises:
+        TargetError: a word has no token.
+    """
+    return (
+        *_said(adapter, answer),
+        *(Followed("expected", find_target(adapter.tokenizer, word)) for word in item.expected),
+        *(one for concept in item.concepts for one in _forms(adapter, concept, dictionary)),
+    )
+
+
+def _said(adapter: Adapter, answer: Sequence[int]) -> list[Followed]:
+    pieces = piece_table(adapter.tokenizer, answer)
+    token = next((one for one in answer if any(map(str.isalnum, pieces[one]))), None)
+    if token is None:
+        return []
+    piece = pieces[token]
+    return [Followed("answer", Target(piece.replace(WORD_START, " ").strip(), token, (piece,)))]
+
+
+def _forms(adapter: Adapter, concept: str, dictionary: Dictionary) -> list[Followed]:
+    """Every form the dictionary knows; the word alone if it knows none."""
+    languages: dict[str, set[str]] = {}
+    for form in dictionary.forms(concept):
+        languages.setdefault(form.word, set()).add(form.language)
+    targets = form_targets(adapter.tokenizer, tuple(languages) or (concept,))
+    return [Followed("concept", target, concept, _only(languages.get(target.word, ()))) for target in targets]
+
+
+def _only(languages: Collection[str]) -> str | None:
+    return next(iter(languages)) if len(languages) == 1 else None

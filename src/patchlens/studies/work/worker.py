@@ -1,0 +1,206 @@
+"""Reads items with one model through every lens, batch by batch; what fails is told, not raised."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+
+from patchlens.attention import Account
+from patchlens.concepts.dictionary import Dictionary
+from patchlens.concepts.language import language_of
+from patchlens.demo import bundled_lenses
+from patchlens.errors import LensError, PatchlensError, SelectionError
+from patchlens.fit.survey import model_digest
+from patchlens.inputs import prepare
+from patchlens.lens import KindedLens, Lens, ReadingLens, VisionLens
+from patchlens.models.adapter import Adapter
+from patchlens.models.encode import likeness
+from patchlens.registry import find_lens
+from patchlens.run import Asked, load, trace_together
+from patchlens.sealed import SUFFIX
+from patchlens.store import to_bytes
+from patchlens.studies.schema import CELLS, EFFECTS, TARGETS
+from patchlens.studies.work.columns import cell_rows, target_rows
+from patchlens.studies.work.effects import effect_rows
+from patchlens.studies.work.followed import followed
+from patchlens.studies.work.right import is_right
+from patchlens.studies.work.rows import Seen, asked_for, failed_item, gathered
+from patchlens.studies.work.task import About, Bench, Done, Job, Task
+from patchlens.tokens import piece_table
+from patchlens.trace import Trace
+
+AnyLens = Lens | KindedLens | ReadingLens | VisionLens
+
+
+class Worker:
+    """Holds a model and its lenses.
+
+    Raises:
+        ModelNotFoundError, UnsupportedModelError, IdentityCheckError: the model cannot be read.
+        FormatError, DataError: a lens's or the dictionary's file cannot be read.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        own = bench.model
+        model = load(own.load, dtype=own.dtype, device_map=own.device_map, revision=own.revision)
+        model.adapter.prove()
+        self._bench = bench
+        self._adapter = model.adapter
+        self._lenses: dict[str, AnyLens] = {}
+        self._left_out: dict[str, str] = {}
+        for lens in bench.lenses:
+            try:
+                self._lenses[lens.name] = _fitting(find_lens(lens.find, model.adapter), model.adapter)
+            except (SelectionError, LensError) as error:
+                self._left_out[lens.name] = str(error)
+        extra = bench.settings.dictionary
+        self._dictionary = Dictionary.builtin() if extra is None else Dictionary.open(Path(extra))
+        self._languages: dict[str, str | None] = {}
+
+    @cached_property
+    def about(self) -> About:
+        """What the model and the lenses are, by their content."""
+        adapter = self._adapter
+        return About(
+            model={
+                "revision": adapter.revision,
+                "family": adapter.family,
+                "dtype": str(adapter.dtype).removeprefix("torch."),
+                "n_layers": adapter.n_layers,
+                "weights": model_digest(adapter),
+            },
+            lenses={
+                lens.name: _lens_digest(lens.find, adapter.name)
+                for lens in self._bench.lenses
+                if lens.name in self._lenses
+            },
+            left_out=self._left_out,
+            dictionary=_dictionary_digest(self._bench.settings.dictionary),
+        )
+
+    def run(self, task: Task) -> Done:
+        """Read the items of a task; an item that fails has the reason in its row and no others."""
+        seen: dict[int, Seen] = {}
+        asked: list[tuple[Job, Asked]] = []
+        for job in task.jobs:
+            try:
+                asked.append((job, self._asked(job)))
+            except Exception as error:  # whatever is wrong with one item must not cost the others
+                seen[job.number] = failed_item(job, error)
+        for group in _alike(asked):
+            seen |= self._together(group)
+        return gathered([seen[job.number] for job in task.jobs])
+
+    def _asked(self, job: Job) -> Asked:
+        if job.error is not None:
+            raise PatchlensError(job.error)
+        pictures = tuple(picture.open() for picture in job.pictures)
+        return Asked(
+            pictures, prepare(self._adapter, job.item.prompt, pictures, chat=self._bench.settings.chat)
+        )
+
+    def _together(self, group: Sequence[tuple[Job, Asked]]) -> dict[int, Seen]:
+        """Read a group in one pass, or one by one where that fails, say for want of memory."""
+        own = self._bench.settings
+        try:
+            traces = trace_together(
+                self._adapter,
+                [asked for _, asked in group],
+                max_new_tokens=own.max_new_tokens,
+                steps=own.steps,
+                layers=own.layers,
+                positions=own.positions,
+                chat=own.chat,
+            )
+        except Exception as error:
+            _give_memory_back()
+            if len(group) == 1:
+                return {group[0][0].number: failed_item(group[0][0], error)}
+            return {number: one for pair in group for number, one in self._together([pair]).items()}
+        seen: dict[int, Seen] = {}
+        for (job, _), trace in zip(group, traces, strict=True):
+            try:
+                seen[job.number] = self._seen(job, trace)
+            except Exception as error:
+                _give_memory_back()
+                seen[job.number] = failed_item(job, error)
+        return seen
+
+    def _seen(self, job: Job, trace: Trace) -> Seen:
+        own = self._bench.settings
+        words = followed(self._adapter, job.item, trace.answer.ids, self._dictionary)
+        targets = tuple(dict.fromkeys([*trace.answer.ids, *(word.target.token for word in words)]))
+        account: Account | None = None
+        if own.attention:
+            account = trace.attend("steps" if own.steps and len(trace.answer.ids) > 1 else "answer")
+        tables: dict[str, dict[str, pa.Table]] = {}
+        readings: dict[str, bytes] = {}
+        notes = list(trace.notes)
+        channels = own.channels if trace.inputs.grids else ()
+        for name, lens in self._lenses.items():
+            try:
+                reading = trace.read(lens, top_k=own.top_k, targets=targets, channels=channels)
+            except SelectionError as error:  # a lens for pictures, say, and an item without one
+                notes.append(f"not read through {name}: {error}")
+                continue
+            tables[name] = {
+                CELLS.name: cell_rows(job.item, reading, account, self._language),
+                TARGETS.name: target_rows(job.item, reading, words),
+            }
+            if own.effects:
+                tables[name][EFFECTS.name] = effect_rows(job.item, trace, reading, words)
+            if own.readings:
+                readings[name] = to_bytes(reading)
+        return Seen(self._row(job, trace, notes), tables, readings)
+
+    def _row(self, job: Job, trace: Trace, notes: list[str]) -> dict[str, object]:
+        ids, inputs = trace.answer.ids, trace.inputs
+        pieces = piece_table(self._adapter.tokenizer, ids)
+        return {
+            **asked_for(job),
+            "answer": trace.answer.text,
+            "answer_ids": list(ids),
+            "answer_pieces": [pieces[token] for token in ids],
+            "right": is_right(trace.answer.text, job.item.expected),
+            "positions": len(inputs),
+            "patches": len(inputs.patches),
+            "notes": notes,
+        }
+
+    def _language(self, piece: str) -> str | None:
+        if piece not in self._languages:
+            self._languages[piece] = language_of(piece, self._dictionary)
+        return self._languages[piece]
+
+
+def _fitting(lens: AnyLens, adapter: Adapter) -> AnyLens:
+    if isinstance(lens, VisionLens) and not adapter.cross_blocks:
+        raise SelectionError(f"the lens {lens.name} is for models that read pictures by cross-attention")
+    return lens
+
+
+def _lens_digest(name: str, model: str) -> str:
+    """A file's hash, or the name of a lens that needs no file."""
+    path = Path(name).expanduser() if name.endswith(SUFFIX) else bundled_lenses(model).get(name)
+    return name if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _dictionary_digest(path: str | None) -> str:
+    return "built in" if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _alike(asked: Iterable[tuple[Job, Asked]]) -> list[list[tuple[Job, Asked]]]:
+    groups: dict[object, list[tuple[Job, Asked]]] = {}
+    for pair in asked:
+        groups.setdefault(likeness(pair[1].inputs), []).append(pair)
+    return list(groups.values())
+
+
+def _give_memory_back() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
