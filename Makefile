@@ -33,6 +33,7 @@ bench: .venv/.test browser
 	$(BIN)/python benchmarks/capture.py
 	$(BIN)/python benchmarks/fit.py
 	$(BIN)/python benchmarks/cause.py
+	$(BIN)/python benchmarks/study.py
 	$(BIN)/python benchmarks/viewer.py
 
 # The page's bundle, from viewer/ into the package; a test holds the two together.

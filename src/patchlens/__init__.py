@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from patchlens.run import Model as Model
     from patchlens.run import load as load
     from patchlens.store import open_reading as open_reading
+    from patchlens.studies.spec.study import read_study as read_study
+    from patchlens.studies.study import run_study as run_study
     from patchlens.trace import Trace as Trace
     from patchlens.views.html import write_page as write_page
     from patchlens.views.notebook import widget as widget
@@ -36,6 +38,8 @@ _HOMES = {
     "CrossLens": ("patchlens.lens", "CrossLens"),
     "Reading": ("patchlens.reading", "Reading"),
     "open_reading": ("patchlens.store", "open_reading"),
+    "read_study": ("patchlens.studies.spec.study", "read_study"),
+    "run_study": ("patchlens.studies.study", "run_study"),
     "write_page": ("patchlens.views.html", "write_page"),
     "widget": ("patchlens.views.notebook", "widget"),
 }

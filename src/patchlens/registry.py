@@ -23,6 +23,11 @@ FITTED = ("tuned", "jacobian", "latent")
 """Lenses that ``patchlens fit`` makes; the bundled models come with some."""
 
 
+def is_lens(name: str) -> bool:
+    """Whether some model may have a lens of that name, or it is the name of a file."""
+    return name in LENSES or name in FITTED or name.endswith(SUFFIX)
+
+
 def find_lens(name: str, adapter: Adapter) -> Lens | KindedLens | ReadingLens | VisionLens:
     """The lens of a name, or of a file that ``patchlens fit`` wrote.
 

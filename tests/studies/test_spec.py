@@ -145,6 +145,10 @@ def test_the_same_picture_twice_makes_two_items(tmp_path):
         ({"items": [{"prompt": "x"}], "models": ["demo", "demo"]}, "model 'demo' is there twice"),
         ({"items": [{"prompt": "x"}], "models": [{"nam": "demo"}]}, "did you mean 'name'"),
         ({"items": [{"prompt": "x"}], "models": [3]}, "a model: expected a name"),
+        (
+            {"items": [{"prompt": "x"}], "models": [{"name": "demo", "ask": "One word."}]},
+            "where the prompt goes",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(tmp_path, content, told):

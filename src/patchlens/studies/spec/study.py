@@ -15,7 +15,8 @@ from patchlens.studies.spec.settings import SETTINGS, Settings, read_settings
 from patchlens.studies.spec.sources import read_sources
 from patchlens.studies.spec.values import check_keys
 
-MODEL_KEYS: Final = ("name", "load", "dtype", "device_map", "revision")
+MODEL_KEYS: Final = ("name", "load", "dtype", "device_map", "revision", "ask")
+PROMPT: Final = "{prompt}"
 LENS_KEYS: Final = ("name", "file")
 DEFAULTS: Final = {"models": ["demo"], "lenses": ["logit"]}
 T = TypeVar("T", "ModelSpec", "LensSpec")
@@ -23,13 +24,17 @@ T = TypeVar("T", "ModelSpec", "LensSpec")
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model to read: ``name`` is what the result calls it, ``load`` what `patchlens.load` is given."""
+    """A model to read: ``name`` is what the result calls it, ``load`` what `patchlens.load` is given.
+
+    ``ask`` is a frame for its prompts, with `PROMPT` in it.
+    """
 
     name: str
     load: str
     dtype: str = "auto"
     device_map: Any = None
     revision: str | None = None
+    ask: str = PROMPT
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,8 @@ def _model(value: Any, path: Path) -> ModelSpec:
     if (path.parent / load).is_dir():
         load = str(path.parent / load)
     name = _text(entry.get("name", entry.get("load")), f"{path}: the name of a model")
+    if PROMPT not in _text(entry.get("ask", PROMPT), f'{path}: "ask" of model {name}'):
+        raise StudyError(f'{path}: "ask" of model {name} has no {PROMPT} in it, where the prompt goes')
     return ModelSpec(name, load, **{key: entry[key] for key in MODEL_KEYS[2:] if key in entry})
 
 

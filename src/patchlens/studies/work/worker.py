@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -20,11 +20,12 @@ from patchlens.inputs import prepare
 from patchlens.lens import KindedLens, Lens, ReadingLens, VisionLens
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import likeness
-from patchlens.registry import find_lens
+from patchlens.registry import find_lens, is_lens
 from patchlens.run import Asked, load, trace_together
 from patchlens.sealed import SUFFIX
 from patchlens.store import to_bytes
 from patchlens.studies.schema import CELLS, EFFECTS, TARGETS
+from patchlens.studies.spec.study import PROMPT
 from patchlens.studies.work.columns import cell_rows, target_rows
 from patchlens.studies.work.effects import effect_rows
 from patchlens.studies.work.followed import followed
@@ -42,6 +43,7 @@ class Worker:
 
     Raises:
         ModelNotFoundError, UnsupportedModelError, IdentityCheckError: the model cannot be read.
+        SelectionError: there is no such lens, or none is for this model.
         FormatError, DataError: a lens's or the dictionary's file cannot be read.
     """
 
@@ -57,7 +59,11 @@ class Worker:
             try:
                 self._lenses[lens.name] = _fitting(find_lens(lens.find, model.adapter), model.adapter)
             except (SelectionError, LensError) as error:
+                if not is_lens(lens.find):
+                    raise
                 self._left_out[lens.name] = str(error)
+        if not self._lenses:
+            raise SelectionError(f"{own.name} is read through none of these lenses: {_told(self._left_out)}")
         extra = bench.settings.dictionary
         self._dictionary = Dictionary.builtin() if extra is None else Dictionary.open(Path(extra))
         self._languages: dict[str, str | None] = {}
@@ -100,9 +106,8 @@ class Worker:
         if job.error is not None:
             raise PatchlensError(job.error)
         pictures = tuple(picture.open() for picture in job.pictures)
-        return Asked(
-            pictures, prepare(self._adapter, job.item.prompt, pictures, chat=self._bench.settings.chat)
-        )
+        prompt = self._bench.model.ask.replace(PROMPT, job.item.prompt)
+        return Asked(pictures, prepare(self._adapter, prompt, pictures, chat=self._bench.settings.chat))
 
     def _together(self, group: Sequence[tuple[Job, Asked]]) -> dict[int, Seen]:
         """Read a group in one pass, or one by one where that fails, say for want of memory."""
@@ -182,6 +187,10 @@ def _fitting(lens: AnyLens, adapter: Adapter) -> AnyLens:
     if isinstance(lens, VisionLens) and not adapter.cross_blocks:
         raise SelectionError(f"the lens {lens.name} is for models that read pictures by cross-attention")
     return lens
+
+
+def _told(left_out: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
 
 
 def _lens_digest(name: str, model: str) -> str:
