@@ -186,6 +186,29 @@ def test_what_fails_is_listed_with_its_reason_and_can_be_retried(tmp_path):
     np.testing.assert_allclose(got["entropy"], expected["entropy"], atol=1e-4)
 
 
+def test_a_retry_that_is_stopped_leaves_no_item_failed_beside_its_rows(tmp_path, monkeypatch):
+    noise_picture(tmp_path / "good.png")
+    entries = [{"image": name, "prompt": "What is this?"} for name in ("good.png", "late.png")]
+    study = read_study(small(tmp_path, items=entries))
+    run_study(study, tmp_path / "out")
+    shutil.copy(tmp_path / "good.png", tmp_path / "late.png")
+    original = StudyFolder._write
+
+    def stopped(self, path, data):
+        original(self, path, data)
+        if "targets" in str(path):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(StudyFolder, "_write", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run_study(study, tmp_path / "out", retry=True)
+    assert rows(tmp_path / "out", "items")["item"].to_pylist() == ["good"]
+    assert run_study(study, tmp_path / "out").done == {"demo": 2}
+    cells = rows(tmp_path / "out", "cells").to_pandas()
+    assert not cells.duplicated(["item", "lens", "layer", "position"]).any()
+
+
 def test_one_item_that_takes_too_much_memory_does_not_cost_the_others(tmp_path, monkeypatch):
     study = read_study(small(tmp_path))
     heavy = study.items[1].name
@@ -290,6 +313,18 @@ def test_a_changed_picture_is_noticed(tmp_path):
     noise_picture(tmp_path / "a.png", 1)
     with pytest.raises(StudyError, match="a picture of 'a' changed"):
         run_study(study, tmp_path / "out")
+
+
+def test_a_study_may_be_moved(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    noise_picture(first / "a.png")
+    (first / "words.tsv").write_text("key\tsort\ten\n")
+    items = [{"image": "a.png", "prompt": "What is this?"}]
+    study = read_study(small(first, items=items, dictionary="words.tsv"))
+    run_study(study, first / "out")
+    shutil.move(first, second)
+    assert run_study(read_study(second / "spec.json"), second / "out").done == {"demo": 1}
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):

@@ -148,7 +148,9 @@ class StudyFolder:
             OutputError: the disk is full or not writable; what was there before still is.
         """
         name = f"part-{part:05d}.parquet"
-        items = _merged(self._place(ITEMS, model) / name, ITEMS, done.items, None)
+        closed = self._place(ITEMS, model) / name
+        self._reopen(closed, done.items)
+        items = _merged(closed, ITEMS, done.items, None)
         order = items["item"].to_pylist()
         for (lens, item), data in done.readings.items():
             self._write(self.reading(model, lens, item), data)
@@ -157,7 +159,13 @@ class StudyFolder:
                 if table.name in tables:
                     path = self._place(table, model, lens) / name
                     self._write(path, _bytes(_merged(path, table, tables[table.name], order)))
-        self._write(self._place(ITEMS, model) / name, _bytes(items))
+        self._write(closed, _bytes(items))
+
+    def _reopen(self, closed: Path, again: pa.Table) -> None:
+        """Take items that come again out of a part first, so that none is told failed beside its rows."""
+        if closed.exists():
+            kept = _others(_read(closed, ITEMS), again)
+            self._write(closed, _bytes(kept.cast(ITEMS.schema)))
 
     def reading(self, model: str, lens: str, item: str) -> Path:
         """Where the file of an item's reading is, if readings are kept."""
@@ -193,14 +201,17 @@ def _read(path: Path, table: Table, columns: Sequence[str] | None = None) -> pa.
 def _merged(path: Path, table: Table, new: pa.Table, order: Sequence[str] | None) -> pa.Table:
     """Rows of a part's file and new ones in place of those of the same items, in the items' order."""
     if path.exists():
-        old = _read(path, table).cast(table.schema)
-        kept = np.flatnonzero(~np.isin(_names(old), _names(new)))
-        new = pa.concat_tables([old.take(kept), new])
+        new = pa.concat_tables([_others(_read(path, table).cast(table.schema), new), new])
     if order is None:
         return new.sort_by("number")
     place = {item: number for number, item in enumerate(order)}
     rows = np.array([place[item] for item in _names(new)], np.int64)
     return new if (np.diff(rows) >= 0).all() else new.take(np.argsort(rows, kind="stable"))
+
+
+def _others(old: pa.Table, new: pa.Table) -> pa.Table:
+    """Rows of items that are not among the new ones."""
+    return old.take(np.flatnonzero(~np.isin(_names(old), _names(new))))
 
 
 def _names(table: pa.Table) -> NDArray[Any]:

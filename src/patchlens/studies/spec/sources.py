@@ -75,24 +75,20 @@ def _named(items: Sequence[StudyItem], spec: Path) -> tuple[StudyItem, ...]:
     twice = next((name for name, count in given.items() if count > 1), None)
     if twice is not None:
         raise StudyError(f"{spec}: two items are called {twice!r}: give each a name of its own")
-    used = set(given)
+    used, tried = set(given), Counter[str]()
     named: list[StudyItem] = []
     for item in items:
-        name = item.name or _free(_told(item.pictures), used)
+        name = item.name
+        while not name:
+            told = _told(item.pictures)
+            tried[told] += 1
+            free = told if tried[told] == 1 else f"{told} ({tried[told]})"
+            name = "" if free in used else free
         used.add(name)
-        named.append(item if item.name else replace(item, name=name))
+        named.append(replace(item, name=name))
     return tuple(named)
 
 
 def _told(pictures: Sequence[PictureSource]) -> str:
     names = [one.path.stem if isinstance(one, PictureFile) else one.key() for one in pictures]
     return " + ".join(names) or "text"
-
-
-def _free(name: str, used: set[str]) -> str:
-    number = 2
-    free = name
-    while free in used:
-        free = f"{name} ({number})"
-        number += 1
-    return free

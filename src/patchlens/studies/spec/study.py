@@ -54,14 +54,19 @@ class Study:
     lenses: tuple[LensSpec, ...]
     items: tuple[StudyItem, ...]
     settings: Settings
+    base: Path = Path()
 
     def asked(self) -> dict[str, Any]:
-        """All that changes the result, as JSON values, except what is in the files it names."""
+        """All that changes the result, as JSON values, except what is in the files it names.
+
+        Paths below ``base``, the spec's folder, are told from there, so that it can be moved.
+        """
+        settings = {**asdict(self.settings), "dictionary": self._told(self.settings.dictionary)}
         return {
             "name": self.name,
-            "models": [asdict(model) for model in self.models],
-            "lenses": [asdict(lens) for lens in self.lenses],
-            "settings": json.loads(json.dumps(asdict(self.settings))),
+            "models": [{**asdict(model), "load": self._told(model.load)} for model in self.models],
+            "lenses": [{**asdict(lens), "find": self._told(lens.find)} for lens in self.lenses],
+            "settings": json.loads(json.dumps(settings)),
             "items": [
                 {
                     "name": item.name,
@@ -74,6 +79,11 @@ class Study:
                 for item in self.items
             ],
         }
+
+    def _told(self, name: str | None) -> str | None:
+        if name is None or not Path(name).is_relative_to(self.base):
+            return name
+        return Path(name).relative_to(self.base).as_posix()
 
 
 def read_study(
@@ -109,6 +119,7 @@ def read_study(
         lenses=_unique("lens", [_lens(one, path) for one in found or _listed(content, "lenses")], path),
         items=read_sources(content.get("items"), path),
         settings=settings,
+        base=path.parent,
     )
 
 
