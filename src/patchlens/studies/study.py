@@ -106,6 +106,7 @@ def _run_model(
     progress = _Progress(model.name, len(study.items), len(study.items) - len(wanted), tell)
     with open_pool(Bench(model, study.lenses, study.settings)) as pool:
         folder.settle(model.name, pool.about)
+        progress.begin()
         tasks: Iterator[Task] = _tasks(wanted, study.settings.batch)
         lost: set[Task] = set()
         while True:
@@ -162,8 +163,11 @@ class _Progress:
         self._what, self._total, self._tell = model, total, tell
         self._before = self._done = before
         self._failed = 0
-        self._start = time.monotonic()
+        self._start = 0.0
         tell(model, before, total, "loading")
+
+    def begin(self) -> None:
+        self._start = time.monotonic()
 
     def add(self, done: Done) -> None:
         self._done += done.items.num_rows
