@@ -9,6 +9,7 @@ from small_study import content, leftovers, noise_picture, rows, write_spec
 
 from patchlens import files
 from patchlens.errors import OutputError, StudyError
+from patchlens.lens import CrossLens
 from patchlens.run import load
 from patchlens.store import open_reading
 from patchlens.studies.folder import StudyFolder
@@ -414,3 +415,24 @@ def test_parts_of_all_models_have_one_schema(full):
     for table in TABLES:
         schemas = {pa.parquet.read_schema(path) for path in (outcome.folder / table.name).rglob("*.parquet")}
         assert len(schemas) == 1
+
+
+def test_patches_of_a_cross_attention_model_are_those_of_its_cross_lens(tmp_path):
+    more = {"models": ["demo-cross"], "lenses": ["cross", "logit"], "positions": "all", "attention": True}
+    study = read_study(small(tmp_path, items=[{**SCENES, "count": 1}], **more))
+    outcome = run_study(study, tmp_path / "out")
+    cells = rows(outcome.folder, "cells").to_pandas()
+    assert set(cells[cells["kind"] == "patch"]["lens"]) == {"cross"}
+    item = study.items[0]
+    trace = load("demo-cross").trace(item.ship()[0].open(), item.prompt, steps=True, max_new_tokens=3)
+    reading = trace.read(CrossLens())
+    own = cells[(cells["lens"] == "cross") & (cells["kind"] == "patch")]
+    expected = reading.entropy[:, reading.positions.kind == "patch"]
+    np.testing.assert_allclose(own["entropy"], expected.reshape(-1), atol=1e-4)
+    assert (own["row"].max(), own["col"].max()) == (reading.positions.row.max(), reading.positions.col.max())
+    account = trace.attend("steps" if len(trace.answer.ids) > 1 else "answer")
+    seen = cells[(cells["lens"] == "logit") & (cells["step"] == 0)].set_index("layer")["attention_patch"]
+    for layer in account.layers:
+        share = float(account.chosen(account.at(layer).shares)[0, 0])
+        assert seen[layer] == pytest.approx(share, abs=1e-4)
+    assert seen[account.looking[0].layer] > 0.5
