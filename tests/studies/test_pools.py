@@ -13,6 +13,7 @@ from patchlens.studies.pools.processes import Processes
 from patchlens.studies.pools.protocol import MOST_DEATHS, count_death
 from patchlens.studies.spec.study import read_study
 from patchlens.studies.study import run_study
+from patchlens.studies.work.task import Bench, Job, Task
 
 ITEMS = 12
 DEADLY = "deadly"
@@ -25,6 +26,12 @@ def deadly(self, job, trace):
         os.kill(os.getpid(), signal.SIGKILL)
     return seen(self, job, trace)
 Worker._seen = deadly
+"""
+
+SLEEPS = """
+import time
+from patchlens.studies.work.worker import Worker
+Worker.run = lambda *_: time.sleep(60)
 """
 
 
@@ -106,6 +113,19 @@ def test_an_item_that_kills_every_worker_fails_and_the_others_do_not(tmp_path, m
     assert outcome.done == {"demo": 2}
     assert [one.item for one in outcome.failures] == [DEADLY]
     assert "killed (SIGKILL), most likely for want of memory" in outcome.failures[0].reason
+
+
+def test_a_worker_ends_in_the_middle_of_a_task_when_whoever_started_it_does(tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text(SLEEPS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    study = read_study(write_spec(tmp_path / "spec.json", items=[{"prompt": "What is red?"}]))
+    with Processes(Bench(study.models[0], study.lenses, study.settings), 1) as pool:
+        worker = pool._workers[0]
+        worker.send(Task(0, (Job(0, study.items[0]),)))
+        assert not worker.connection.poll(1)
+        os.close(worker._lifeline)
+        assert worker._process.wait(timeout=20) == 1
+        worker._lifeline = os.open(os.devnull, os.O_RDONLY)
 
 
 def test_two_ray_workers_one_killed_in_the_middle_give_what_one_gives(study, whole, tmp_path):

@@ -85,6 +85,24 @@ def test_cells_hold_what_a_reading_of_the_item_alone_holds(full):
     assert own[own["step"].isna()]["answer_logprob"].isna().all()
 
 
+def test_every_step_of_an_answer_has_the_log_probability_of_its_own_token(tmp_path):
+    scenes = {"scenes": "several", "count": 1, "ask": "caption", "language": "en"}
+    study = read_study(small(tmp_path, items=[scenes], max_new_tokens=8))
+    run_study(study, tmp_path / "out")
+    item = study.items[0]
+    trace = load("demo").trace(item.ship()[0].open(), item.prompt, steps=True, max_new_tokens=8)
+    ids = trace.answer.ids
+    assert len(set(ids)) > 3
+    reading = trace.read(targets=tuple(dict.fromkeys(ids)))
+    column = [target.token for target in reading.targets]
+    cells = rows(tmp_path / "out", "cells").to_pandas()
+    for step, token in enumerate(ids):
+        own = cells[cells["step"] == step].sort_values("layer")
+        row, place = reading.step_row(step), column.index(token)
+        np.testing.assert_allclose(own["answer_logprob"], reading.target_logprobs[:, row, place], atol=2e-3)
+        assert (own["answer_rank"] - reading.target_ranks[:, row, place]).abs().max() <= 1
+
+
 def test_shares_of_attention_are_those_of_the_account_and_sum_to_one(full):
     study, outcome = full
     item = study.items[1]
