@@ -17,7 +17,7 @@ def write_atomically(path: str | Path, data: bytes | str) -> Path:
         OutputError: the folder is missing, not writable, or full.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         with part.open("xb") as file:
             file.write(data.encode() if isinstance(data, str) else data)

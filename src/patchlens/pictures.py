@@ -101,6 +101,8 @@ def picture_bytes(source: str | Path) -> bytes:
         raise ImageError(f"there is no file {path}")
     if path.is_dir():
         raise ImageError(f"{path} is a folder: name the picture in it")
+    if not path.is_file():
+        raise ImageError(f"{path} is no ordinary file")
     try:
         return path.read_bytes()
     except OSError as error:

@@ -10,9 +10,10 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from patchlens.axes import PositionKind
-from patchlens.capture import Captured, capture, capture_together, joint_tensors
+from patchlens.capture import Captured, capture_together, joint_tensors
 from patchlens.demo import bundled_models
 from patchlens.demo.domain import SceneDomain
 from patchlens.errors import SelectionError
@@ -153,39 +154,50 @@ def trace_together(
     kept = [select_positions(own, positions) for own in inputs]
     captured = capture_together(adapter, inputs, layers=layers, positions=kept)
     tell("capture", 1, 1)
-    return [_trace(adapter, *each, chat) for each in zip(batch, inputs, captured, answers, strict=True)]
+    strange = _unlike_scenes(adapter, inputs, captured)
+    return [
+        Trace(
+            adapter,
+            own,
+            states,
+            asked.pictures,
+            Answer(answer_text(adapter.tokenizer, answer), tuple(answer)),
+            (*(note for picture in asked.pictures for note in picture.notes), *own.notes, *notes),
+            chat,
+        )
+        for asked, own, states, answer, notes in zip(batch, inputs, captured, answers, strange, strict=True)
+    ]
 
 
-def _trace(
-    adapter: Adapter, asked: Asked, inputs: Inputs, captured: Captured, answer: list[int], chat: bool | None
-) -> Trace:
-    text = answer_text(adapter.tokenizer, answer)
-    notes = (
-        *(note for picture in asked.pictures for note in picture.notes),
-        *inputs.notes,
-        *_unlike_scenes(adapter, inputs, captured),
-    )
-    return Trace(adapter, inputs, captured, asked.pictures, Answer(text, tuple(answer)), notes, chat)
-
-
-def _unlike_scenes(adapter: Adapter, inputs: Inputs, captured: Captured) -> tuple[str, ...]:
-    """A warning if a bundled model is shown what it was never trained on."""
+def _unlike_scenes(
+    adapter: Adapter, batch: Sequence[Inputs], captured: Sequence[Captured]
+) -> list[tuple[str, ...]]:
+    """A warning for each prompt in which a bundled model is shown what it was never trained on."""
     folder = bundled_models().get(adapter.name)
-    if folder is None or not inputs.grids:
-        return ()
-    if inputs.vision_places is not None:
-        states = captured.vision
-    else:
-        is_whole = captured.layers[0] == 0 and captured.positions == tuple(range(len(inputs)))
-        seen = captured if is_whole else capture(adapter, inputs, layers=[0])
-        states = seen.resid[0]
-    assert states is not None
-    if not _scene_domain(folder).unlike(states.float().cpu().numpy()[inputs.patches]):
-        return ()
-    return (
+    if folder is None or not batch[0].grids:
+        return [()] * len(batch)
+    note = (
         f"this picture is unlike the drawn scenes that {adapter.name} was trained on, and it knows only "
         "those: what it says here means little; for real pictures choose a real model",
     )
+    domain = _scene_domain(folder)
+    entering = zip(batch, _entering(adapter, batch, captured), strict=True)
+    return [
+        note if domain.unlike(states.float().cpu().numpy()[own.patches]) else () for own, states in entering
+    ]
+
+
+def _entering(adapter: Adapter, batch: Sequence[Inputs], captured: Sequence[Captured]) -> list[Tensor]:
+    """The states among which the patches enter the decoder; in one more pass, where they were not kept."""
+    vision = [own.vision for own in captured if own.vision is not None]
+    if vision:
+        return vision
+    is_whole = all(
+        own.layers[0] == 0 and own.positions == tuple(range(len(inputs)))
+        for own, inputs in zip(captured, batch, strict=True)
+    )
+    seen = captured if is_whole else capture_together(adapter, batch, layers=[0])
+    return [own.resid[0] for own in seen]
 
 
 @cache

@@ -89,8 +89,8 @@ class Trace:
             inputs, captured = lens.lay_out(self.adapter, self.inputs, self.captured)
             notes = (*self.notes, *lens.notes())
             laid_out = replace(self, inputs=inputs, captured=captured, notes=notes)
-            return self._with_channels(laid_out.read(lens.reader(), **asked), channels)
-        return self._with_channels(self._read(lens or LogitLens(), **asked), channels)
+            return self.with_channels(laid_out.read(lens.reader(), **asked), channels)
+        return self.with_channels(self._read(lens or LogitLens(), **asked), channels)
 
     def attend(
         self,
@@ -133,7 +133,12 @@ class Trace:
             generic=generic,
         )
 
-    def _with_channels(self, reading: Reading, names: Sequence[str]) -> Reading:
+    def with_channels(self, reading: Reading, names: Sequence[str]) -> Reading:
+        """Add channels to a reading of this trace, as `read` does with ``channels``.
+
+        Raises:
+            SelectionError: an unknown channel, or one that is not for this model or prompt.
+        """
         unknown = [name for name in names if name not in CHANNELS]
         if unknown:
             raise SelectionError(f"there is no channel {unknown[0]!r}: choose of {', '.join(CHANNELS)}")

@@ -129,7 +129,12 @@ def test_the_same_picture_twice_makes_two_items(tmp_path):
         ({"items": [{"image": "a.png", "promt": "x"}]}, "did you mean 'prompt'"),
         ({"items": [{"image": "a.png"}]}, 'expected a "prompt"'),
         ({"items": []}, 'expected "items"'),
-        ({"items": [{"image": 3.5, "prompt": "x"}]}, 'expected "image" to be text'),
+        ({"items": [{"image": True, "prompt": "x"}]}, "got True; put it in quotes"),
+        ({"items": [{"prompt": "x", "group": "*"}]}, "stands for all items"),
+        ({"items": [{"prompt": "\ud800"}]}, "is not text"),
+        ({"items": [{"prompt": "x"}], "models": [{"name": "demo", "dtype": 7}]}, '"dtype" of model demo'),
+        ({"items": [{"prompt": "x"}], "lenses": [{"name": "a", "file": "tuned"}]}, "ends in .safetensors"),
+        ({"models": ["demo"]}, 'expected "items"'),
         ({"items": [{"prompt": "x", "name": "a"}, {"prompt": "y", "name": "a"}]}, "two items are called 'a'"),
         ({"items": "missing.jsonl"}, "cannot be read"),
         ({"items": "missing"}, "neither a folder nor"),
@@ -181,3 +186,40 @@ def test_models_and_lenses_can_be_named_instead(tmp_path):
     study = read_study(spec, models=["demo-cross"], lenses=["tuned"])
     assert [model.load for model in study.models] == ["demo-cross"]
     assert [lens.find for lens in study.lenses] == ["tuned"]
+
+
+def test_yaml_says_what_is_written(tmp_path):
+    (tmp_path / "s.yaml").write_text(
+        """
+        items:
+          - {prompt: 007, expected: [1.50, no, 2024-05-06, 0x10, 12], group: on}
+        layers: [0, -1]
+        attention: true
+        """
+    )
+    study = read_study(tmp_path / "s.yaml")
+    (item,) = study.items
+    assert (item.prompt, item.group) == ("007", "on")
+    assert item.expected == ("1.50", "no", "2024-05-06", "0x10", "12")
+    assert (study.settings.layers, study.settings.attention) == ((0, -1), True)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("s.yaml", "models: [demo]\nmodels: [demo-cross]\n"), ("s.json", '{"models": 1, "models": 2}')],
+)
+def test_a_key_that_is_there_twice_is_refused(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(StudyError, match="'models' is there twice"):
+        read_study(tmp_path / name)
+
+
+def test_a_prompt_beside_a_mapping_is_refused(tmp_path):
+    (tmp_path / "mapping.json").write_text('{"1.jpg": "What?"}')
+    with pytest.raises(StudyError, match="a prompt for each picture"):
+        read_study(tmp_path / "mapping.json", prompt="Why?")
+
+
+def test_a_picture_is_no_spec(tmp_path):
+    with pytest.raises(StudyError, match="is a picture: name a folder"):
+        read_study(noise_picture(tmp_path / "a.png"))

@@ -8,7 +8,7 @@ import pytest
 from small_study import content, leftovers, noise_picture, rows, write_spec
 
 from patchlens import files
-from patchlens.errors import OutputError, StudyError
+from patchlens.errors import OutputError, PatchlensError, StudyError
 from patchlens.lens import CrossLens
 from patchlens.run import load
 from patchlens.store import open_reading
@@ -407,6 +407,56 @@ def test_progress_is_told(tmp_path):
     assert told[-1][3].endswith("items/s")
 
 
+@pytest.mark.parametrize("more", [{"lenses": ["tunde"]}, {"models": ["demoo"]}, {"top_k": 100_000}])
+def test_a_mistake_that_is_seen_before_anything_is_read_binds_nothing(tmp_path, more):
+    with pytest.raises(PatchlensError):
+        run_study(changed(tmp_path, **more), tmp_path / "out")
+    assert run_study(changed(tmp_path), tmp_path / "out").done == {"demo": 4}
+
+
+def test_a_channel_that_cannot_be_had_costs_no_lens(tmp_path):
+    more = {"models": ["demo-cross"], "channels": ["contribution", "contextual"], "positions": "all"}
+    study = read_study(small(tmp_path, lenses=["logit", "cross"], **more))
+    outcome = run_study(study, tmp_path / "out")
+    assert outcome.done == {"demo-cross": 4}
+    cells = rows(outcome.folder, "cells").to_pandas()
+    assert set(cells["lens"]) == {"logit", "cross"}
+    assert cells[cells["lens"] == "cross"]["contribution"].notna().any()
+    notes = rows(outcome.folder, "items")["notes"][0].as_py()
+    assert any("vision states alone: read through cross" in note for note in notes)
+    assert any("no channel contextual" in note for note in notes)
+
+
+def test_an_item_that_no_lens_reads_fails(tmp_path):
+    items = [{"prompt": "What is red?"}, {**SCENES, "count": 1}]
+    study = read_study(small(tmp_path, models=["demo-cross"], lenses=["cross"], items=items))
+    outcome = run_study(study, tmp_path / "out")
+    assert outcome.done == {"demo-cross": 1}
+    assert "read through none of the lenses: cross: " in outcome.failures[0].reason
+
+
+def test_long_names_and_those_of_other_writing_have_files(tmp_path):
+    names = ["猫" * 60, "a" * 300, "a" * 300 + "b", 'q"uo<t>e?*']
+    items = [{"prompt": "What is red?", "name": name} for name in names]
+    outcome = run_study(read_study(small(tmp_path, readings=True, items=items)), tmp_path / "out")
+    assert outcome.done == {"demo": 4}
+    assert len(list((tmp_path / "out" / "readings").rglob("*.safetensors"))) == 4
+
+
+def test_a_part_with_a_file_missing_is_made_again(tmp_path):
+    study = read_study(small(tmp_path))
+    run_study(study, tmp_path / "out")
+    before = content(tmp_path / "out")
+    next((tmp_path / "out" / "cells").rglob("*.parquet")).unlink()
+    assert run_study(study, tmp_path / "out").done == {"demo": 4}
+    assert content(tmp_path / "out") == before
+
+
+def test_another_name_of_the_same_study_goes_on(tmp_path):
+    run_study(changed(tmp_path), tmp_path / "out")
+    assert run_study(changed(tmp_path, name="renamed"), tmp_path / "out").done == {"demo": 4}
+
+
 def test_the_manifest_says_what_was_asked(tmp_path):
     run_study(read_study(small(tmp_path)), tmp_path / "out")
     manifest = json.loads((tmp_path / "out" / "study.json").read_text())
@@ -454,3 +504,9 @@ def test_patches_of_a_cross_attention_model_are_those_of_its_cross_lens(tmp_path
         share = float(account.chosen(account.at(layer).shares)[0, 0])
         assert seen[layer] == pytest.approx(share, abs=1e-4)
     assert seen[account.looking[0].layer] > 0.5
+    through = cells[cells["lens"] == "cross"]
+    known = through[through["attention_patch"].notna()]
+    assert set(known["layer"]) == {block.layer for block in account.looking} and known["step"].notna().all()
+    assert through[through["kind"] == "patch"][["attention_patch", "position"]].isna().all().all()
+    at_answer = cells[cells["step"] == 0].groupby("lens", observed=True)["position"].first()
+    assert at_answer["cross"] == at_answer["logit"] == trace.inputs.n_prompt - 1

@@ -36,7 +36,7 @@ def test_failures_are_told_and_end_with_1(tmp_path):
     done = patchlens("study", spec, "--out", tmp_path / "out", "--workers", "0")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        f"failed: none (demo): none: there is no file {tmp_path / 'none.png'}",
+        f"failed: none (demo): there is no file {tmp_path / 'none.png'}",
         "run failed items again with --retry",
     ]
 

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -23,8 +22,8 @@ from numpy.typing import NDArray
 
 from patchlens.errors import OutputError, StudyError
 from patchlens.files import write_atomically
-from patchlens.studies.layout import FORMAT_VERSION, MANIFEST, READINGS
-from patchlens.studies.schema import ITEMS, LENS, MODEL, TABLES, Table
+from patchlens.studies.layout import FORMAT_VERSION, MANIFEST, READINGS, file_name
+from patchlens.studies.schema import CELLS, ITEMS, LENS, MODEL, TABLES, Table
 from patchlens.studies.work.task import About, Done
 
 LOCK: Final = ".lock"
@@ -76,12 +75,12 @@ class StudyFolder:
         """
         now = {"format_version": FORMAT_VERSION, **asked, "versions": dict(versions), "about": {}}
         before = self._manifest()
-        if before is None:
-            if any(path.name != LOCK for path in self.root.iterdir()):
-                raise StudyError(f"{self.root} is not empty and holds no study: choose another folder")
+        if before is None and any(path.name != LOCK for path in self.root.iterdir()):
+            raise StudyError(f"{self.root} is not empty and holds no study: choose another folder")
+        if before is None or not any(self.root.rglob("*.parquet")):
             self._write_manifest(now)
             return
-        self._compare({**before, "about": {}}, now)
+        self._compare({**before, "about": {}, "name": now.get("name")}, now)
 
     def settle(self, model: str, about: About) -> None:
         """Write down what a model and its lenses are, or hold it against what they were.
@@ -130,7 +129,7 @@ class StudyFolder:
     # -- parts -----------------------------------------------------------------------------------------------
 
     def kept(self, model: str) -> dict[str, Kept]:
-        """Every item that is done or has failed, by name.
+        """Every item that is done or has failed, by name; not those of a part with a file missing.
 
         Raises:
             StudyError: a part is damaged.
@@ -138,8 +137,16 @@ class StudyFolder:
         found: dict[str, Kept] = {}
         for path in sorted(self._place(ITEMS, model).glob("part-*.parquet")):
             rows = _read(path, ITEMS, ["item", "digests", "error"]).to_pylist()
-            found |= {row["item"]: Kept(tuple(row["digests"]), row["error"]) for row in rows}
+            own = {row["item"]: Kept(tuple(row["digests"]), row["error"]) for row in rows}
+            if self._is_whole(model, path.name) or all(one.error is not None for one in own.values()):
+                found |= own
         return found
+
+    def _is_whole(self, model: str, part: str) -> bool:
+        """Whether a part has its files in every lens's tables; someone may have removed one."""
+        manifest = self._manifest() or {"about": {}}
+        lenses = manifest["about"].get(model, {"lenses": {}})["lenses"]
+        return all((self._place(CELLS, model, lens) / part).exists() for lens in lenses)
 
     def commit(self, model: str, part: int, done: Done) -> None:
         """Add items to a part and close it; those it already holds stay, failed ones that came again do not.
@@ -169,11 +176,11 @@ class StudyFolder:
 
     def reading(self, model: str, lens: str, item: str) -> Path:
         """Where the file of an item's reading is, if readings are kept."""
-        return self.root / READINGS / _escaped(model) / _escaped(lens) / f"{_escaped(item)}.safetensors"
+        return self.root / READINGS / file_name(model) / file_name(lens) / f"{file_name(item)}.safetensors"
 
     def _place(self, table: Table, model: str, lens: str | None = None) -> Path:
         values = {MODEL: model, LENS: lens}
-        folders = [f"{name}={_escaped(values[name] or '')}" for name in table.partitions]
+        folders = [f"{name}={file_name(values[name] or '')}" for name in table.partitions]
         return self.root.joinpath(table.name, *folders)
 
     def _write(self, path: Path, data: bytes) -> None:
@@ -182,12 +189,6 @@ class StudyFolder:
         except OSError as error:
             raise OutputError(f"cannot make {path.parent}: {error.strerror or error}") from error
         write_atomically(path, data)
-
-
-def _escaped(name: str) -> str:
-    """A name as one part of a path; dots at the start would hide it."""
-    quoted = quote(name, safe=" ()+,;@")
-    return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
 
 
 def _read(path: Path, table: Table, columns: Sequence[str] | None = None) -> pa.Table:

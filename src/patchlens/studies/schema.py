@@ -35,7 +35,7 @@ def _place() -> list[pa.Field]:
         pa.field("item", _WORD, nullable=False),
         pa.field("group", _WORD),
         pa.field("layer", pa.int16(), nullable=False),
-        pa.field("position", pa.int32(), nullable=False),
+        pa.field("position", pa.int32()),
         pa.field("kind", _WORD, nullable=False),
         pa.field("step", pa.int16()),
         pa.field("image", pa.int16()),

@@ -104,7 +104,8 @@ def _run_model(
     if not wanted:
         return folder.left_out(model.name)
     progress = _Progress(model.name, len(study.items), len(study.items) - len(wanted), tell)
-    with open_pool(Bench(model, study.lenses, study.settings)) as pool:
+    parts = len({number // study.settings.batch for number, _ in wanted})
+    with open_pool(Bench(model, study.lenses, study.settings, parts)) as pool:
         folder.settle(model.name, pool.about)
         progress.begin()
         tasks: Iterator[Task] = _tasks(wanted, study.settings.batch)

@@ -40,7 +40,7 @@ class OnRay(Pool):
         wants_gpu = bench.model.device_map is not None and self._ray.cluster_resources().get("GPU", 0) > 0
         self._kind = self._ray.remote(num_cpus=1, num_gpus=int(wants_gpu))(_Actor)
         try:
-            self._actors = [self._kind.remote(bench) for _ in range(count)]
+            self._actors = [self._kind.remote(bench) for _ in range(min(count, bench.tasks))]
             found = [self._found(actor) for actor in self._actors]
             self._about = found[0]
         except BaseException:

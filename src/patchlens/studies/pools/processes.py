@@ -16,10 +16,12 @@ from patchlens.studies.pools.protocol import Lost, Pool, count_death
 from patchlens.studies.work.task import About, Bench, Done, Task
 
 GONE = (EOFError, OSError)
+DIES_WITHIN = 10.0
+"""Seconds from the end of a worker's connection to its own."""
 
 
 class Processes(Pool):
-    """As many workers as asked for, each with the model of its own.
+    """As many workers as asked for, or as there are tasks, each with the model of its own.
 
     Raises:
         StudyError: a worker died before it had its model.
@@ -32,7 +34,7 @@ class Processes(Pool):
         self._deaths = 0
         self._workers: list[_Process] = []
         try:
-            self._workers += [_Process(bench, self._threads) for _ in range(count)]
+            self._workers += [_Process(bench, self._threads) for _ in range(min(count, bench.tasks))]
             found = [worker.about() for worker in self._workers]
         except BaseException:
             self.__exit__()
@@ -114,8 +116,12 @@ class _Process:
 
     def death(self) -> str:
         """How it died, in words."""
-        self._process.kill()
-        code = self._process.wait()
+        try:
+            code = self._process.wait(timeout=DIES_WITHIN)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            return "the worker went silent"
         if code < 0:
             told = f"the worker was killed ({signal.Signals(-code).name})"
             return f"{told}, most likely for want of memory" if code == -signal.SIGKILL else told

@@ -10,9 +10,10 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
-from patchlens.errors import PatchlensError
+from patchlens.errors import PatchlensError, StudyError
 
 
 def main(connection: int, lifeline: int, threads: int) -> None:
@@ -34,13 +35,13 @@ def main(connection: int, lifeline: int, threads: int) -> None:
     except PatchlensError as error:
         told.send(error)
         return
-    told.send(worker.about)
-    while True:
-        try:
-            task = told.recv()
-        except EOFError:
-            return
-        told.send(worker.run(task))
+    except Exception as error:
+        told.send(StudyError(f"a worker could not be set up: {type(error).__name__}: {error}"))
+        return
+    with suppress(EOFError, BrokenPipeError):  # whoever asked has gone
+        told.send(worker.about)
+        while True:
+            told.send(worker.run(told.recv()))
 
 
 def _die_with(lifeline: int) -> None:

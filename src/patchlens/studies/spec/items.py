@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from patchlens.bench.scenes import Kind, make_scene
-from patchlens.errors import ImageError
 from patchlens.pictures import OpenedPicture, open_picture, picture_bytes
 
 
@@ -89,12 +88,6 @@ class StudyItem:
         """Its pictures as a worker takes them.
 
         Raises:
-            ImageError: one cannot be read; says which.
+            ImageError: one cannot be read.
         """
-        shipped: list[Shipped] = []
-        for picture in self.pictures:
-            try:
-                shipped.append(picture.ship())
-            except ImageError as error:
-                raise ImageError(f"{self.name}: {error}") from error
-        return tuple(shipped)
+        return tuple(picture.ship() for picture in self.pictures)

@@ -109,6 +109,8 @@ def _json(
     beside = path.parent if pictures is None else folder / pictures
     if isinstance(mapping.get("images"), list):
         return _coco(mapping, beside, defaults, f"{where}: {path}")
+    if defaults.prompt is not None and mapping:
+        raise StudyError(f"{where}: {path} has a prompt for each picture: leave the other prompt out")
     if mapping and all(isinstance(prompt, str) and prompt.strip() for prompt in mapping.values()):
         return (
             _pictured(beside / name, name, replace(defaults, prompt=prompt), where)

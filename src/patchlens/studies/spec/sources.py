@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from patchlens.errors import DataError, StudyError
+from patchlens.studies.layout import ALL_ITEMS
 from patchlens.studies.spec.drawn import scene_items
 from patchlens.studies.spec.items import PictureFile, PictureSource, StudyItem
 from patchlens.studies.spec.listed import ONE, data_items, listed_item
 from patchlens.studies.spec.shared import COMMON, Defaults
 from patchlens.studies.spec.values import check_keys, text_of, words_of
+from patchlens.tokens import is_text
 
 _KEYS: Final = {
     "scenes": ("scenes", "count", "seed", "ask", "language", *COMMON),
@@ -33,7 +35,7 @@ def read_sources(value: Any, spec: Path) -> tuple[StudyItem, ...]:
     Raises:
         StudyError: an entry is wrong, a name is there twice, or there is no item.
     """
-    entries = value if isinstance(value, list) else [value]
+    entries = value if isinstance(value, list) else [] if value is None else [value]
     found: list[StudyItem] = []
     for number, entry in enumerate(cast("list[Any]", entries), 1):
         where = f"{spec}: item entry {number}"
@@ -85,10 +87,24 @@ def _named(items: Sequence[StudyItem], spec: Path) -> tuple[StudyItem, ...]:
             free = told if tried[told] == 1 else f"{told} ({tried[told]})"
             name = "" if free in used else free
         used.add(name)
-        named.append(replace(item, name=name))
+        named.append(_checked(replace(item, name=name), spec))
     return tuple(named)
 
 
 def _told(pictures: Sequence[PictureSource]) -> str:
     names = [one.path.stem if isinstance(one, PictureFile) else one.key() for one in pictures]
     return " + ".join(names) or "text"
+
+
+def _checked(item: StudyItem, spec: Path) -> StudyItem:
+    texts = (item.name, item.prompt, item.group or "", *item.expected, *item.concepts)
+    wrong = next((text for text in (*texts, *map(_key, item.pictures)) if not is_text(text)), None)
+    if wrong is not None:
+        raise StudyError(f"{spec}: {wrong!r} is not text: some of its bytes are not valid UTF-8")
+    if item.group == ALL_ITEMS:
+        raise StudyError(f"{spec}: no group can be called {ALL_ITEMS}, which stands for all items")
+    return item
+
+
+def _key(picture: PictureSource) -> str:
+    return picture.key()

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
-from patchlens.errors import MissingExtraError, StudyError
+from patchlens.errors import StudyError
 from patchlens.sealed import SUFFIX
 from patchlens.studies.spec.items import StudyItem
+from patchlens.studies.spec.parse import parse
 from patchlens.studies.spec.settings import SETTINGS, Settings, read_settings
 from patchlens.studies.spec.sources import read_sources
 from patchlens.studies.spec.values import check_keys
@@ -101,7 +102,7 @@ def read_study(
         StudyError, DataError: it is missing, no YAML or JSON, or a part of it is wrong; says which and why.
     """
     path = Path(path).expanduser()
-    content = {} if path.is_dir() or path.suffix == ".jsonl" else _content(path)
+    content = {} if path.is_dir() or path.suffix == ".jsonl" else parse(path)
     if not content.keys() & {"models", "lenses", "items"} or isinstance(content.get("images"), list):
         source = {"data": path.name, **({} if prompt is None else {"prompt": prompt})}
         content = {"name": path.stem, "items": [source]}
@@ -123,31 +124,6 @@ def read_study(
     )
 
 
-def _content(path: Path) -> dict[str, Any]:
-    if path.is_dir() or not path.exists():
-        raise StudyError(f"there is no file {path}: name a study's spec, a .yaml or .json file")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path} cannot be read as text: {error}") from error
-    content = _parsed(text, path)
-    if not isinstance(content, dict):
-        raise StudyError(f"{path}: expected models, lenses and items by name, got {type(content).__name__}")
-    return {str(key): value for key, value in cast("dict[Any, Any]", content).items()}
-
-
-def _parsed(text: str, path: Path) -> Any:
-    try:
-        import yaml
-    except ModuleNotFoundError:
-        raise MissingExtraError("a study", "pyyaml", "study") from None
-    try:
-        return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        kind = "JSON" if path.suffix == ".json" else "YAML"
-        raise StudyError(f"{path} is not {kind}: {' '.join(str(error).split())}") from error
-
-
 def _model(value: Any, path: Path) -> ModelSpec:
     if isinstance(value, str):
         value = {"name": value}
@@ -158,6 +134,9 @@ def _model(value: Any, path: Path) -> ModelSpec:
     name = _text(entry.get("name", entry.get("load")), f"{path}: the name of a model")
     if PROMPT not in _text(entry.get("ask", PROMPT), f'{path}: "ask" of model {name}'):
         raise StudyError(f'{path}: "ask" of model {name} has no {PROMPT} in it, where the prompt goes')
+    for key in ("dtype", "revision"):
+        if key in entry:
+            _text(entry[key], f'{path}: "{key}" of model {name}')
     return ModelSpec(name, load, **{key: entry[key] for key in MODEL_KEYS[2:] if key in entry})
 
 
@@ -167,6 +146,10 @@ def _lens(value: Any, path: Path) -> LensSpec:
     entry = _entry(value, LENS_KEYS, f"{path}: a lens")
     find = _text(entry.get("file", entry.get("name")), f"{path}: a lens")
     name = _text(entry.get("name", Path(find).stem), f"{path}: the name of a lens")
+    if "file" in entry and not find.endswith(SUFFIX):
+        raise StudyError(
+            f'{path}: "file" of lens {name} is {find!r}, but a lens is a file that ends in {SUFFIX}'
+        )
     return LensSpec(name, str(path.parent / find) if "file" in entry else find)
 
 

@@ -14,20 +14,31 @@ def text_of(value: Mapping[str, Any], key: str, where: str) -> str | None:
     given = value.get(key)
     if given is None:
         return None
-    if isinstance(given, (int, float)) and not isinstance(given, bool):
+    if _is_number(given):
         return str(given)
     if not isinstance(given, str) or not given.strip():
-        raise StudyError(f'{where}: expected "{key}" to be text, got {given!r:.60}')
+        raise StudyError(f'{where}: expected "{key}" to be text, got {given!r:.60}{_hint(given)}')
     return given
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _hint(given: Any) -> str:
+    return "; put it in quotes" if isinstance(given, bool) else ""
 
 
 def words_of(value: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
     """One text or a list of texts; empty where it is not given."""
     given = value.get(key)
     words: list[Any] = [] if given is None else given if isinstance(given, list) else [given]
-    if not all(isinstance(word, str) and word.strip() for word in words):
-        raise StudyError(f'{where}: expected "{key}" to be text or a list of texts, got {given!r:.60}')
-    return tuple(words)
+    texts = [str(word) if _is_number(word) else word for word in words]
+    if not all(isinstance(text, str) and text.strip() for text in texts):
+        raise StudyError(
+            f'{where}: expected "{key}" to be text or a list of texts, got {given!r:.60}{_hint(given)}'
+        )
+    return tuple(texts)
 
 
 def check_keys(content: Mapping[str, Any], known: Collection[str], where: str) -> None:

@@ -21,13 +21,14 @@ LanguageOf = Callable[[str], str | None]
 
 
 def cell_rows(
-    item: StudyItem, reading: Reading, account: Account | None, language_of: LanguageOf
+    item: StudyItem, reading: Reading, first: int, account: Account | None, language_of: LanguageOf
 ) -> pa.Table:
     """One row per layer and position, layers outermost.
 
     Args:
         item: what was read.
         reading: through one lens, every answer token among its targets.
+        first: how many vision states it counts before the positions of the sequence.
         account: of attention at the positions that predict the answer, or None.
         language_of: language of a piece, or None.
     """
@@ -39,7 +40,7 @@ def cell_rows(
     languages = {token: language_of(reading.pieces[token]) for token in np.unique(best).tolist()}
     tokens = np.tile(reading.positions.token, n_layers)
     columns = {
-        **_places(item, reading, every),
+        **_places(item, reading, first, every),
         "token": pa.array(tokens, pa.int32()),
         "piece": _coded(tokens, reading.pieces),
         "top_ids": pa.ListArray.from_arrays(offsets, pa.array(ids, pa.int32())),
@@ -56,7 +57,7 @@ def cell_rows(
     return _table(columns, CELLS.schema)
 
 
-def target_rows(item: StudyItem, reading: Reading, words: Sequence[Followed]) -> pa.Table:
+def target_rows(item: StudyItem, reading: Reading, first: int, words: Sequence[Followed]) -> pa.Table:
     """One row per word, layer and position that is a patch or predicts a token of the answer."""
     p = reading.positions
     kept = np.flatnonzero((p.kind == "patch") | (p.step >= 0))
@@ -76,7 +77,7 @@ def target_rows(item: StudyItem, reading: Reading, words: Sequence[Followed]) ->
 
     return _table(
         {
-            **_places(item, reading, rows),
+            **_places(item, reading, first, rows),
             "source": per_word([word.source for word in words]),
             "concept": per_word([word.concept for word in words]),
             "language": per_word([word.language for word in words]),
@@ -92,7 +93,7 @@ def target_rows(item: StudyItem, reading: Reading, words: Sequence[Followed]) ->
     )
 
 
-def _places(item: StudyItem, reading: Reading, rows: NDArray[np.integer[Any]]) -> Columns:
+def _places(item: StudyItem, reading: Reading, first: int, rows: NDArray[np.integer[Any]]) -> Columns:
     """Which cell each row is: ``rows`` number them, layers outermost."""
     p = reading.positions
     layer, position = np.divmod(rows, len(p.index))
@@ -101,7 +102,7 @@ def _places(item: StudyItem, reading: Reading, rows: NDArray[np.integer[Any]]) -
         "item": _same(item.name, len(rows)),
         "group": _same(item.group, len(rows)),
         "layer": pa.array(reading.layers[layer], pa.int16()),
-        "position": pa.array(p.index[position], pa.int32()),
+        "position": _small((p.index - first)[position]),
         "kind": _coded(kind[position], dict(enumerate(kinds.tolist()))),
         **{name: _small(getattr(p, name)[position]) for name in ("step", "image", "tile", "row", "col")},
     }
@@ -132,8 +133,8 @@ def _shares(reading: Reading, account: Account | None) -> Columns:
     shape = (*reading.entropy.shape, len(CLASSES))
     values = np.full(shape, np.nan, np.float32)
     if account is not None:
-        column = {int(index): place for place, index in enumerate(reading.positions.index)}
-        at = [column.get(position) for position in account.queries.positions]
+        column = {int(step): place for place, step in enumerate(reading.positions.step) if step >= 0}
+        at = [column.get(step) for step in range(len(account.queries))]
         for row, layer in enumerate(reading.layers.tolist()):
             if layer not in account.layers:
                 continue
@@ -172,7 +173,7 @@ def _known(values: NDArray[np.float32]) -> pa.Array:
 
 def _small(values: NDArray[np.int32]) -> pa.Array:
     """Negative as null."""
-    return pa.array(values.astype(np.int16), mask=values < 0)
+    return pa.array(values, mask=values < 0)
 
 
 def _same(value: str | None, count: int) -> pa.Array:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from patchlens.errors import PatchlensError
-from patchlens.studies.schema import ITEMS
+from patchlens.studies.schema import ITEMS, Table
 from patchlens.studies.work.task import Done, Job
 
 _NO_MEMORY = re.compile("OutOfMemory|can.t allocate memory|out of memory")
@@ -57,14 +57,19 @@ def failed_rows(jobs: Sequence[Job], reason: str) -> Done:
     return gathered([Seen({**asked_for(job), "error": reason}) for job in jobs])
 
 
-def gathered(seen: Sequence[Seen]) -> Done:
-    """Rows of all items in their order."""
+def gathered(seen: Sequence[Seen], lenses: Iterable[str] = (), tables: Iterable[Table] = ()) -> Done:
+    """Rows of all items in their order; every lens has every table, empty where no item gave rows."""
     items = pa.Table.from_pylist([one.row for one in seen], schema=ITEMS.schema)
-    lenses = dict.fromkeys(lens for one in seen for lens in one.tables)
+    kinds = tuple(tables)
     by_lens = {
         lens: {
-            table: pa.concat_tables([one.tables[lens][table] for one in seen if lens in one.tables])
-            for table in dict.fromkeys(t for one in seen for t in one.tables.get(lens, ()))
+            table.name: pa.concat_tables(
+                [
+                    table.schema.empty_table(),
+                    *(one.tables[lens][table.name] for one in seen if lens in one.tables),
+                ]
+            )
+            for table in kinds
         }
         for lens in lenses
     }

@@ -47,11 +47,12 @@ class Done:
 
 @dataclass(frozen=True)
 class Bench:
-    """What a worker is set up with: one model and its lenses."""
+    """What a worker is set up with: one model and its lenses; ``tasks`` is how many there are to do."""
 
     model: ModelSpec
     lenses: tuple[LensSpec, ...]
     settings: Settings
+    tasks: int = 1
 
 
 @dataclass(frozen=True)

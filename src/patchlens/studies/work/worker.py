@@ -11,6 +11,7 @@ import pyarrow as pa
 import torch
 
 from patchlens.attention import Account
+from patchlens.axes import POSITION
 from patchlens.concepts.dictionary import Dictionary
 from patchlens.concepts.language import language_of
 from patchlens.demo import bundled_lenses
@@ -20,6 +21,7 @@ from patchlens.inputs import prepare
 from patchlens.lens import KindedLens, Lens, ReadingLens, VisionLens
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import likeness
+from patchlens.reading import Reading
 from patchlens.registry import find_lens, is_lens
 from patchlens.run import Asked, load, trace_together
 from patchlens.sealed import SUFFIX
@@ -62,6 +64,10 @@ class Worker:
                 if not is_lens(lens.find):
                     raise
                 self._left_out[lens.name] = str(error)
+        if bench.settings.top_k > model.adapter.vocab_size:
+            raise SelectionError(
+                f"top_k is {bench.settings.top_k}, but {own.name} has {model.adapter.vocab_size} tokens"
+            )
         if not self._lenses:
             raise SelectionError(f"{own.name} is read through none of these lenses: {_told(self._left_out)}")
         extra = bench.settings.dictionary
@@ -100,7 +106,8 @@ class Worker:
                 seen[job.number] = failed_item(job, error)
         for group in _alike(asked):
             seen |= self._together(group)
-        return gathered([seen[job.number] for job in task.jobs])
+        kinds = (CELLS, TARGETS, *((EFFECTS,) if self._bench.settings.effects else ()))
+        return gathered([seen[job.number] for job in task.jobs], self._lenses, kinds)
 
     def _asked(self, job: Job) -> Asked:
         if job.error is not None:
@@ -145,23 +152,29 @@ class Worker:
             account = trace.attend("steps" if own.steps and len(trace.answer.ids) > 1 else "answer")
         tables: dict[str, dict[str, pa.Table]] = {}
         readings: dict[str, bytes] = {}
-        notes = list(trace.notes)
-        channels = own.channels if trace.inputs.grids else ()
+        left_out: dict[str, str] = {}
+        notes: dict[str, None] = dict.fromkeys(trace.notes)
         for name, lens in self._lenses.items():
             try:
-                reading = trace.read(lens, top_k=own.top_k, targets=targets, channels=channels)
+                reading = trace.read(lens, top_k=own.top_k, targets=targets)
             except SelectionError as error:  # a lens for pictures, say, and an item without one
-                notes.append(f"not read through {name}: {error}")
+                left_out[name] = str(error)
                 continue
+            reading, missing = _with_channels(trace, reading, own.channels if trace.inputs.grids else ())
+            notes |= dict.fromkeys(f"{name}: {note}" for note in missing)
+            first = len(trace.inputs.vision_places or ()) if isinstance(lens, VisionLens) else 0
             tables[name] = {
-                CELLS.name: cell_rows(job.item, reading, account, self._language),
-                TARGETS.name: target_rows(job.item, reading, words),
+                CELLS.name: cell_rows(job.item, reading, first, account, self._language),
+                TARGETS.name: target_rows(job.item, reading, first, words),
             }
             if own.effects:
                 tables[name][EFFECTS.name] = effect_rows(job.item, trace, reading, words)
             if own.readings:
                 readings[name] = to_bytes(reading)
-        return Seen(self._row(job, trace, notes), tables, readings)
+        if not tables:
+            raise SelectionError(f"read through none of the lenses: {_told(left_out)}")
+        notes |= dict.fromkeys(f"not read through {name}: {reason}" for name, reason in left_out.items())
+        return Seen(self._row(job, trace, list(notes)), tables, readings)
 
     def _row(self, job: Job, trace: Trace, notes: list[str]) -> dict[str, object]:
         ids, inputs = trace.answer.ids, trace.inputs
@@ -187,6 +200,22 @@ def _fitting(lens: AnyLens, adapter: Adapter) -> AnyLens:
     if isinstance(lens, VisionLens) and not adapter.cross_blocks:
         raise SelectionError(f"the lens {lens.name} is for models that read pictures by cross-attention")
     return lens
+
+
+def _with_channels(trace: Trace, reading: Reading, names: Sequence[str]) -> tuple[Reading, list[str]]:
+    """A reading with the channels that can be had here, and why the others cannot."""
+    missing: list[str] = []
+    for name in names:
+        try:
+            reading = trace.with_channels(reading, [name])
+        except SelectionError as error:
+            missing.append(f"no channel {name}: {error}")
+            continue
+        if POSITION not in reading.channels[-1].axes:
+            missing.append(
+                f"the channel {name} has values at the model's vision states alone: read through cross"
+            )
+    return reading, missing
 
 
 def _told(left_out: Mapping[str, str]) -> str:
