@@ -1,7 +1,9 @@
 """``patchlens study`` and ``patchlens report`` as a person runs them."""
 
+import signal
 import subprocess
 import sys
+import time
 
 import duckdb
 import pytest
@@ -59,6 +61,19 @@ def test_mistakes_are_told_in_one_line(tmp_path, monkeypatch, arguments, told):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and told in done.stderr
     assert not list(tmp_path.rglob("*.parquet"))
+
+
+@pytest.mark.parametrize("ended", [signal.SIGINT, signal.SIGTERM])
+def test_a_study_that_is_stopped_says_that_nothing_is_lost(tmp_path, ended):
+    spec = write_spec(tmp_path / "s.json", batch=1, items=[{**ITEMS[0], "count": 200}])
+    command = [sys.executable, "-m", "patchlens", "study", str(spec), "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not list((tmp_path / "out").rglob("items/*/*.parquet")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(ended)
+    _, told = process.communicate(timeout=30)
+    assert (process.returncode, told) == (130, "stopped: nothing is lost, the same command goes on\n")
 
 
 @pytest.mark.parametrize(("module", "extra"), [("pyarrow", "study"), ("yaml", "study"), ("ray", "ray")])

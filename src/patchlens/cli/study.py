@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,7 +56,7 @@ def study(
 
     Stopped at any point, the same command goes on where it was. Ends with 1 if items failed.
     """
-    with progress_display(long=True) as tell:
+    with _stoppable(), progress_display(long=True) as tell:
         check_extra()
         from patchlens.studies.spec.study import read_study
         from patchlens.studies.study import run_study
@@ -63,6 +66,19 @@ def study(
     _tell(outcome)
     if outcome.failures:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _stoppable() -> Generator[None]:
+    """Ctrl-C and a polite end from outside stop the study, and say that nothing is lost."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("stopped: nothing is lost, the same command goes on", err=True)
+        raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def check_extra() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, cast
@@ -126,6 +127,7 @@ class _Actor:
 
 
 def _joined(address: str) -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it tells its makers over the network
     try:
         import ray
     except ModuleNotFoundError:
