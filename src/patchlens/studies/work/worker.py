@@ -84,6 +84,7 @@ class Worker:
                 "family": adapter.family,
                 "dtype": str(adapter.dtype).removeprefix("torch."),
                 "n_layers": adapter.n_layers,
+                "vocab_size": adapter.vocab_size,
                 "weights": model_digest(adapter),
             },
             lenses={
