@@ -375,7 +375,7 @@ def test_a_damaged_table_is_named_with_its_remedy_on_one_line(tmp_path: Path, ha
         make_report(tmp_path)
     closing = tmp_path / "items" / "model=lab%2Ftwo" / "part-00000.parquet"
     assert f": {file} is damaged (" in str(refused.value)
-    assert str(refused.value).endswith(f"remove {file} and {closing}, then run patchlens study again")
+    assert str(refused.value).endswith(f"remove it and {closing}, then run patchlens study again")
     assert "\n" not in str(refused.value)
 
 
@@ -383,7 +383,7 @@ def test_a_damaged_table_of_items_is_all_there_is_to_remove(tmp_path: Path):
     write_study(tmp_path, per_group=1)
     file = tmp_path / "items" / "model=demo" / "part-00000.parquet"
     cut(file)
-    with pytest.raises(FormatError, match=f"remove {re.escape(str(file))}, then run"):
+    with pytest.raises(FormatError, match=f"{re.escape(str(file))} is damaged .*: remove it, then run"):
         make_report(tmp_path)
 
 

@@ -18,7 +18,7 @@ def damage(folder: Path) -> str | None:
             if fault := _fault(path):
                 model = path.relative_to(folder).parts[1 + table.partitions.index(MODEL)]
                 closing = folder / ITEMS.name / model / path.name
-                files = f"{path}" if path == closing else f"{path} and {closing}"
+                files = "it" if path == closing else f"it and {closing}"
                 return f"{path} is damaged ({fault}): remove {files}, then run patchlens study again"
     return None
 
