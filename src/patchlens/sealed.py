@@ -109,6 +109,8 @@ def _in_order(data: bytes) -> bytes:
 def _load(path: Path) -> tuple[Arrays, dict[str, str]]:
     from safetensors import SafetensorError, safe_open
 
+    if path.is_dir():
+        raise FormatError(f"{path} is a folder, not a file")
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}

@@ -126,6 +126,7 @@ def test_a_file_that_repeats_a_form_changes_nothing(builtin, tmp_path):
         (HEADER + "cat\tnoun\tcat\n", "line 2: expected 4 cells, found 3"),
         (HEADER + "\n\tnoun\tcat\tgatto\n", "line 3: expected a key"),
         (HEADER + "cat\t\tcat\tgatto\n", "line 2: expected a key and a sort"),
+        (HEADER + "cat\tfoo\tcat\tgatto\n", "line 2: expected a sort out of alike, colour, .*, found 'foo'"),
         (HEADER + "cat\tnoun\t\t\n", "line 2: 'cat' has no word"),
         (HEADER + "cat\tnoun\tcat,,kitty\t\n", "line 2: expected words with a comma"),
         (HEADER + "cat\tnoun\tcat\t\ncat\tnoun\t\tgatto\n", "line 3: the key 'cat' stands in an earlier"),

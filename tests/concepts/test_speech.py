@@ -94,7 +94,7 @@ def test_a_table_without_any_word_has_no_null():
     ("at", "k", "error"),
     [
         ("sky", 1, "'sky' is none of patches, answer and text"),
-        ("patches", 0, "k is 0, but this reading keeps the best 2"),
+        ("patches", 0, "k is 0: ask for 1 or more"),
         ("patches", 3, "k is 3, but this reading keeps the best 2"),
     ],
 )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from patchlens.errors import FormatError
@@ -261,35 +264,144 @@ def test_items_without_a_group_are_a_group_of_their_own(tmp_path: Path):
     assert only(report, "answers", model="demo", group="")["items"] == 4
 
 
+def without_attention(folder: Path, lens: str) -> None:
+    for path in (folder / "cells").glob(f"model=*/lens={lens}/*.parquet"):
+        table = pq.ParquetFile(path).read()
+        place = table.schema.get_field_index("attention_patch")
+        pq.write_table(table.set_column(place, "attention_patch", pa.nulls(len(table), pa.float32())), path)
+
+
+@pytest.mark.parametrize("lens", LENSES)
+def test_attention_is_compared_by_the_lens_that_holds_it(tmp_path: Path, made, report, lens):
+    write_study(tmp_path, failed=FAILED)
+    without_attention(tmp_path, lens)
+    rows = [
+        (r["between"], r["first"], r["second"], r["difference"])
+        for r in make_report(tmp_path, draws=9).table("differences").records()
+        if r["quantity"] == "attention_image"
+    ]
+    assert len(rows) == len(LAYERS) * 3 + 1
+    (other,) = set(LENSES) - {lens}
+    plain, thing = (
+        by_item(
+            [r for r in made.of("cells", model="demo", lens=other, group=group) if r["attention_patch"]],
+            lambda r: np.float32(r["attention_patch"]),
+        )
+        for group in ("plain", "object")
+    )
+    assert rows[0] == ("groups", "plain", "object", pytest.approx(plain.mean() - thing.mean(), rel=1e-5))
+
+
+def test_no_interval_of_a_layer_goes_beyond_the_last_one(tmp_path: Path):
+    write_study(tmp_path, per_group=2)
+    rows = make_report(tmp_path, draws=9).table("emergence").records()
+    for model, n_layers in LAYERS.items():
+        highs = [r["layer_high"] for r in rows if r["model"] == model and r["layer_high"] is not None]
+        assert max(highs) == n_layers - 1
+
+
+def about(folder: Path, told: object) -> None:
+    path = folder / "study.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"about": told}))
+
+
+def test_no_interval_of_an_entropy_goes_beyond_that_of_the_vocabulary(tmp_path: Path):
+    write_study(tmp_path, per_group=2)
+    about(tmp_path, {"demo": {"left_out": {}, "model": {"vocab_size": 2000}}})
+    rows = make_report(tmp_path, draws=9).table("curves").records()
+
+    def highest(model: str, quantity: str) -> float:
+        return max(r["high"] for r in rows if (r["model"], r["quantity"]) == (model, quantity) and r["high"])
+
+    for quantity in ("entropy_answer", "entropy_patches"):
+        assert highest("demo", quantity) == math.log(2000) < highest("lab/two", quantity)
+
+
+def test_what_a_study_says_of_a_model_may_be_little(tmp_path: Path):
+    write_study(tmp_path, per_group=1)
+    about(tmp_path, {"demo": {}, "lab/two": {"left_out": {"tuned": "no fit"}, "model": {}, "lenses": {}}})
+    assert "lab/two was not read through tuned: no fit" in make_report(tmp_path, draws=9).notes
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda p: p.unlink(), "holds no study"),
-        (lambda p: p.write_text("{"), "not the description"),
-        (lambda p: p.write_text('{"format_version": 1}'), "not the description"),
+        (lambda p: p.unlink(), "holds no study: there is no study.json"),
+        (lambda p: p.write_text("{"), r"it is not JSON \(Expecting"),
+        (lambda p: p.write_bytes(b"\xff\xfe"), "it is not UTF-8 text"),
+        (lambda p: p.write_text("[]"), r"study\.json: expected an object, found \[\]"),
+        (lambda p: p.write_text('{"format_version": 1}'), "not the description of a study: it has no"),
         (lambda p: p.write_text('{"format_version": 9}'), "of format 9"),
+        (lambda p: p.write_text('{"format_version": "1"}'), 'format_version: expected a number, found "1"'),
+        (
+            lambda p: p.write_text('{"format_version": 1, "name": "x", "models": [{"name": "a"}, {}]}'),
+            r"study\.json, models 2 is not the description of a study: it has no 'name'",
+        ),
+        (lambda p: about(p.parent, {"demo": 7}), "about, demo: expected an object, found 7"),
+        (lambda p: about(p.parent, {"demo": {"left_out": []}}), "about, demo, left_out: expected an object"),
     ],
 )
-def test_a_folder_that_is_no_study_is_refused(tmp_path: Path, change, message):
+def test_a_folder_that_is_no_study_is_refused_in_plain_words(tmp_path: Path, change, message):
     write_study(tmp_path, per_group=1)
     change(tmp_path / "study.json")
     with pytest.raises(FormatError, match=message) as refused:
         make_report(tmp_path)
     assert "\n" not in str(refused.value)
+    assert "Error(" not in str(refused.value)
 
 
-def test_a_damaged_table_is_refused_on_one_line(tmp_path: Path):
+def test_a_file_is_no_folder_of_a_study(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FormatError, match=r"file is a file; name the folder") as refused:
+        make_report(tmp_path / "file")
+    assert "Error(" not in str(refused.value)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def scrambled(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[:8] + bytes(255 - byte for byte in data[8:-2500]) + data[-2500:])
+
+
+@pytest.mark.parametrize("harm", [cut, scrambled])
+def test_a_damaged_table_is_named_with_its_remedy_on_one_line(tmp_path: Path, harm):
     write_study(tmp_path, per_group=1)
-    next((tmp_path / "cells").rglob("*.parquet")).write_bytes(b"no parquet")
-    with pytest.raises(FormatError, match="cannot read the tables") as refused:
+    file = tmp_path / "cells" / "model=lab%2Ftwo" / "lens=tuned" / "part-00000.parquet"
+    harm(file)
+    with pytest.raises(FormatError) as refused:
         make_report(tmp_path)
+    closing = tmp_path / "items" / "model=lab%2Ftwo" / "part-00000.parquet"
+    assert f": {file} is damaged (" in str(refused.value)
+    assert str(refused.value).endswith(f"remove it and {closing}, then run patchlens study again")
     assert "\n" not in str(refused.value)
 
 
-def test_a_group_named_like_all_items_is_refused(tmp_path: Path):
-    write_study(tmp_path, per_group=1, groups=("*",))
-    with pytest.raises(FormatError, match="stands for all items"):
+def test_a_damaged_table_of_items_is_all_there_is_to_remove(tmp_path: Path):
+    write_study(tmp_path, per_group=1)
+    file = tmp_path / "items" / "model=demo" / "part-00000.parquet"
+    cut(file)
+    with pytest.raises(FormatError, match=f"{re.escape(str(file))} is damaged .*: remove it, then run"):
         make_report(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "meaning"), [("*", "all items"), ("*others", "all other groups")])
+def test_a_group_named_like_several_is_refused(tmp_path: Path, name, meaning):
+    write_study(tmp_path, per_group=1, groups=(name,))
+    with pytest.raises(FormatError, match=f"stands for {meaning}"):
+        make_report(tmp_path)
+
+
+def test_progress_is_told_to_its_end(made):
+    told: dict[str, list[tuple[int, int]]] = {}
+    make_report(made.folder, draws=9, progress=lambda what, *step: told.setdefault(what, []).append(step))
+    assert len(told) == 3
+    for steps in told.values():
+        assert steps == sorted(steps)
+        assert steps[-1][0] == steps[-1][1]
+    assert len(told["comparing, draw by draw"]) > 10
 
 
 def test_names_that_paths_and_queries_could_take_amiss_come_through(tmp_path: Path):

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from patchlens.intervals import t95, wilson
-from patchlens.studies.report import make_report
-from patchlens.studies.report.nulls import holm, least_p, paired, unpaired
+from patchlens.studies.report import make_report, nulls
+from patchlens.studies.report.chance import holm, least_p, p_beside
+from patchlens.studies.report.nulls import against_rest, paired, unpaired
 from studies.made_study import write_study
 
 
@@ -163,6 +164,79 @@ def test_what_no_lens_has_a_part_in_is_compared_once(tmp_path: Path):
     rows = [r for r in report.table("differences").records() if r["quantity"] == "answer_tokens"]
     assert {r["lens"] for r in rows} == {""}
     assert {r["between"] for r in rows} == {"groups", "models"}
+
+
+def parts_of(values: np.ndarray, groups: int) -> list[np.ndarray]:
+    return [part.copy() for part in np.array_split(values, groups)]
+
+
+def test_a_group_against_the_rest_is_what_two_groups_are():
+    rng = np.random.default_rng(5)
+    values = rng.normal(size=(60, 2))
+    values[rng.random(60) < 0.2, 1] = np.nan
+    groups = parts_of(values, 6)
+    groups[2] += 0.8
+    for place, found in enumerate(against_rest(groups, seed=0, draws=9_999)):
+        rest = np.concatenate([*groups[:place], *groups[place + 1 :]])
+        for own, two in zip(found, unpaired(groups[place], rest, seed=1, draws=9_999), strict=True):
+            assert own and two
+            assert (own.difference, own.low, own.effect) == pytest.approx(
+                (two.difference, two.low, two.effect)
+            )
+            assert (own.first_items, own.second_items) == (two.first_items, two.second_items)
+            assert own.p == pytest.approx(two.p, abs=0.02)
+            assert (own.null_low, own.null_high) == pytest.approx((two.null_low, two.null_high), abs=0.06)
+
+
+def test_groups_are_the_same_whichever_share_a_block(monkeypatch):
+    groups = parts_of(np.random.default_rng(6).normal(size=(50, 3)), 5)
+    whole = against_rest(groups, 0, 499)
+    monkeypatch.setattr(nulls, "_GROUPS_AT_ONCE", 2)
+    told = []
+    assert against_rest(groups, 0, 499, told.append) == whole
+    assert told == sorted(told) and told[-1] == 499 and len(told) == 3
+
+
+def test_p_of_many_groups_is_even_where_nothing_differs():
+    groups = parts_of(np.random.default_rng(7).normal(size=(480, 40)), 12)
+    p = [one.p for own in against_rest(groups, 0, 999) for one in own if one]
+    assert len(p) == 480
+    assert np.mean(p) == pytest.approx(0.5, abs=0.05)
+    assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=0.03)
+
+
+def test_beyond_all_draws_p_goes_on_above_the_tail_of_a_mean():
+    null = np.random.default_rng(8).normal(size=19_999)
+    least = least_p(100, 900, pairs=False, tail=True)
+    for far in (4.8, 5.5, 6.5):
+        exact = math.erfc(far / math.sqrt(2))
+        assert exact < p_beside(null, far, least) < 1 / 20_000
+        assert p_beside(null, far, least_p(100, 900, pairs=False)) == 1 / 20_000
+    lumps = np.where(np.arange(19_999) < 5, 30.0, null)
+    assert p_beside(lumps, 30.0, least) == 6 / 20_000
+    assert p_beside(null, 99.0, least) == least == 20_000.0**-2
+    assert p_beside(np.sign(null), 2.0, least) == 1 / 20_000  # without a tail there is nothing to follow
+    assert least_p(19, 900, pairs=False, tail=True) == 1 / 20_000
+
+
+def test_many_groups_are_held_against_the_rest_and_the_report_says_so(tmp_path: Path):
+    names = [f"group {i}" for i in range(9)]
+    options = {"per_group": 8, "models": {"demo": 3}, "lenses": ("logit",), "shift": {"group 4": 2.0}}
+    for folder, groups in ((tmp_path / "eight", names[:8]), (tmp_path / "nine", names)):
+        folder.mkdir()
+        write_study(folder, groups=groups, **options)
+    eight, nine = (make_report(tmp_path / name, draws=3_999) for name in ("eight", "nine"))
+    pairs = {(r["first"], r["second"]) for r in eight.table("differences").records()}
+    assert pairs == set(combinations(names[:8], 2))
+    assert not any("more than 8 groups" in note for note in eight.notes)
+    rows = nine.table("differences").records()
+    assert {(r["first"], r["second"]) for r in rows} == {(name, "*others") for name in names}
+    assert any("more than 8 groups" in note for note in nine.notes)
+    found = {(r["first"], r["quantity"]) for r in rows if r["p_holm"] is not None and r["p_holm"] < 0.05}
+    assert ("group 4", "entropy_answer") in found
+    assert {first for first, _ in found} == {"group 4"}
+    (row,) = [r for r in rows if (r["first"], r["quantity"]) == ("group 4", "entropy_answer")]
+    assert (row["first_items"], row["second_items"], row["left_out"]) == (8, 64, 0)
 
 
 @pytest.mark.parametrize(

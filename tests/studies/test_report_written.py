@@ -135,6 +135,31 @@ def test_a_damaged_reading_has_no_page_and_the_report_says_so(tmp_path: Path):
     assert "item-0-0.safetensors" in note
 
 
+def test_a_full_disk_costs_the_pages_of_readings_first(tmp_path: Path, monkeypatch):
+    made = write_study(tmp_path, per_group=3, models={"demo": 4}, groups=("a",))
+    for i in range(3):
+        save(made, "demo", "logit", f"item-0-{i}")
+    report = make_report(tmp_path, draws=DRAWS)
+    index, written = tmp_path / "report" / "index.html", write.write_page
+
+    def full(reading, page: Path) -> None:
+        held = payload(index)
+        assert "item-0-2.html" in json.dumps(held["tables"])
+        assert all((index.parent / "csv" / f"{name}.csv").exists() for name, _, _ in held["tables"])
+        if page.stem == "item-0-1":
+            raise OutputError("cannot write it: No space left on device")
+        written(reading, page)
+
+    monkeypatch.setattr(write, "write_page", full)
+    with pytest.raises(OutputError, match="No space left"):
+        write_report(report, tmp_path)
+    held = payload(index)
+    assert held["notes"][-1] == "not all saved readings have a page: cannot write it: No space left on device"
+    (row,) = csv.DictReader((index.parent / "csv" / "pages.csv").read_text().splitlines())
+    assert row["item"] == "item-0-0" and (index.parent / row["page"]).exists()
+    assert {name: text for name, _, text in held["tables"]}["pages"].count("item-0-") == 2
+
+
 def test_a_file_in_the_way_is_refused(tmp_path: Path):
     write_study(tmp_path, per_group=1, models={"demo": 4}, groups=("a",))
     report = make_report(tmp_path, draws=DRAWS)

@@ -4,11 +4,11 @@ import { test } from "node:test";
 import type { Pen, Point } from "../src/drawing/pen";
 import { drawSpan, evenAxis, type Span } from "../src/drawing/span";
 import { parseCsv } from "../src/study/csv";
-import { studyOf, type Study } from "../src/study/data";
+import { studyOf, Table, type Study } from "../src/study/data";
 import { storyOf, stands } from "../src/study/differences";
-import { axisOf, facetsOf } from "../src/study/facets";
+import { axisOf, facetsOf, type Line } from "../src/study/facets";
 import { chosen, itemsOf, type Wanted } from "../src/study/gallery";
-import { chance, told, withInterval } from "../src/study/telling";
+import { chance, groupName, told, withInterval } from "../src/study/telling";
 
 const CURVES = [
   "model,lens,group,layer,quantity,mean,low,high,items",
@@ -78,6 +78,24 @@ test("what no lens has a part in is shown once", () => {
   const { range, ticks } = axisOf(facets, "attention", "share");
   assert.equal(range.low, 0);
   assert.ok(ticks.at(-1)!.text.endsWith("%"));
+});
+
+test("what no lens has a part in is shown from the lens that tells of it", () => {
+  const rows = ["model,lens,group,layer,quantity,mean,low,high,items", "demo,tuned,plain,0,attention_image,0.25,,,1"];
+  const only = { ...study(), table: () => new Table("curves", "", rows.join("\r\n")) };
+  const [facet] = facetsOf(only, { quantity: "attention_image", by: "group", group: "*" });
+  assert.deepEqual([facet!.title, facet!.lines[0]!.heights], ["demo", [0.25]]);
+});
+
+test("a band that is far beyond the means does not squash them", () => {
+  const line = (high: number): Line => ({ name: "", heights: [1, 3], enters: -1, style: 0, items: [2, 2], band: { low: [0, 2], high: [2, high] } });
+  const axis = (high: number): number => axisOf([{ title: "", layers: [0, 1], lines: [line(high)] }], "KL", "nats").range.high;
+  assert.ok(axis(4.5) >= 4.5);
+  assert.ok(axis(400) >= 6 && axis(400) <= 8);
+});
+
+test("all other groups have a name", () => {
+  assert.deepEqual(["*others", "*", "", "others"].map(groupName), ["all others", "all items", "no group", "others"]);
 });
 
 test("items stand in their order, each with all answers and pages", () => {

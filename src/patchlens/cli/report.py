@@ -25,9 +25,7 @@ def report(
     from patchlens.studies.report import make_report, write_report
 
     with progress_display() as tell:
-        tell("computing tables", 0, 1)
-        made = make_report(folder)
-        tell("computing tables", 1, 1)
+        made = make_report(folder, progress=tell)
         written = write_report(made, folder, out, pages=not no_pages, progress=tell)
     if json:
         from patchlens.studies.report.summary import to_json

@@ -22,7 +22,9 @@ def columns_at(reading: Reading, at: str, k: int) -> NDArray[np.intp]:
         SelectionError: the reading has no such position, or keeps fewer than ``k`` words of each.
     """
     held = reading.top_ids.shape[2]
-    if not 1 <= k <= held:
+    if k < 1:
+        raise SelectionError(f"k is {k}: ask for 1 or more")
+    if k > held:
         raise SelectionError(
             f"k is {k}, but this reading keeps the best {held}; ask for fewer or read with a larger top-k"
         )

@@ -14,6 +14,7 @@ from patchlens.errors import DataError, SelectionError
 
 NAMELESS: Final = frozenset({"function", "alike"})
 """Sorts of entries that mean nothing: their words only tell a language, or that it cannot be told."""
+SORTS: Final = frozenset({"noun", "colour", *NAMELESS})
 _FIXED: Final = ("key", "sort")
 _BUILTIN: Final = Path(__file__).with_name("dictionary.tsv")
 
@@ -29,7 +30,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Entry:
-    """One meaning: its key, its sort ("noun", "colour", ...), and every form, language by language."""
+    """One meaning: its key, its sort (one of SORTS), and every form, language by language."""
 
     key: str
     sort: str
@@ -53,9 +54,9 @@ class Dictionary:
         """The built-in dictionary and a file: a known key gets more forms, another is a new meaning.
 
         The file is UTF-8 text, cells between tabs. Its first line names the columns: ``key``, ``sort``, and
-        codes of languages, old or new. Words within a cell are set apart by commas. Words of sort "function"
-        tell a language and nothing else; "alike" are words of a language listed only because another
-        language has one of the same letters.
+        codes of languages, old or new. Words within a cell are set apart by commas. Words of sort "noun" or
+        "colour" name something; those of sort "function" tell a language and nothing else; "alike" are words
+        of a language listed only because another language has one of the same letters.
 
         Raises:
             DataError: the file cannot be read, or a line is not as said; it names the line.
@@ -163,6 +164,8 @@ def _entry(line: str, languages: tuple[str, ...], where: str) -> Entry:
     key, sort, *written = cells
     if not key or not sort:
         raise DataError(f"{where}: expected a key and a sort, found {line[:60]!r}")
+    if sort not in SORTS:
+        raise DataError(f"{where}: expected a sort out of {', '.join(sorted(SORTS))}, found {sort!r}")
     forms = tuple(
         Form(word, language, key)
         for language, cell in zip(languages, written, strict=True)

@@ -79,7 +79,7 @@ export function frameOf({ width, height, layers, lines, axis }: Plot): Frame {
   const x = (row: number): number => left + (right - left) * place(layers[row]!);
   return {
     left, right, top, bottom, x,
-    y: (value) => Math.min(bottom - (bottom - top) * shareOf(value, axis.range), bottom),
+    y: (value) => Math.max(Math.min(bottom - (bottom - top) * shareOf(value, axis.range), bottom), top),
     rowAt: (at) => layers.reduce((best, _, row) => (Math.abs(x(row) - at) < Math.abs(x(best) - at) ? row : best), 0),
   };
 }

@@ -17,6 +17,8 @@ const COLUMNS = ["quantity", "first", "second", "difference [95%]", "effect size
 const ANY = "";
 /** An interval of few items would leave no room for the others. */
 const WIDEST = 1.6;
+/** More pairs than these are shown one at a time at first. */
+const MOST_PAIRS = 30;
 
 export class Differences {
   readonly node: HTMLElement;
@@ -55,6 +57,8 @@ export class Differences {
     const names = { groups: ["model", "lens"], models: ["lens"], lenses: ["model"] }[between];
     const last = (column: string): string => [...new Set(rows.map((row) => row.text(column)))].find((value) => value !== "") ?? ANY;
     this.wanted = Object.fromEntries(names.map((column) => [column, last(column)]));
+    const pairs = new Set(rows.map(pairOf));
+    if (pairs.size > MOST_PAIRS) this.wanted.pair = [...pairs][0]!;
     const selects = [...names, "pair"].map((column) => {
       const values = [...new Set(rows.map((row) => (column === "pair" ? pairOf(row) : row.text(column))))].filter((value) => value !== "");
       const all = [ANY, { model: "all models", lens: "all lenses" }[column] ?? "all pairs"] as const;

@@ -3,10 +3,13 @@
 import { amount, visibleText } from "../reading/text";
 
 export const ALL = "*";
+/** all groups but the one compared with them */
+export const REST = "*others";
 const PERCENT = new Set(["share", "probability", "share of the layers"]);
 
 export function groupName(group: string): string {
   if (group === ALL) return "all items";
+  if (group === REST) return "all others";
   return group === "" ? "no group" : visibleText(group);
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from patchlens.intervals import Estimate, t95, wilson
@@ -26,6 +27,7 @@ MEANS: Final = (
     ),
     Quantity("expected_patches", "probability of the expected words at the patches", PROBABILITY, high=1.0),
 )
+_ENTROPIES: Final = frozenset({"entropy_answer", "entropy_patches"})
 KNOWN: Final = (
     Quantity(
         "language_known_answer", "first words of a known language where the answer starts", SHARE, high=1.0
@@ -146,13 +148,14 @@ def prepare(source: Source) -> None:
 
 def curves(source: Source, quantities: Sequence[Quantity]) -> Table:
     """Mean over items with a 95% interval, by model, lens, group, layer and quantity."""
-    bounds = {quantity.name: quantity for quantity in quantities}
-    measured = ", ".join(quantity.name for quantity in (*MEANS, *KNOWN) if quantity.name in bounds)
+    known = {quantity.name: quantity for quantity in quantities}
+    measured = ", ".join(quantity.name for quantity in (*MEANS, *KNOWN) if quantity.name in known)
     rows: list[Row] = []
     for model, lens, group, layer, name, mean, sd, items in source.query(
         _CURVES.format(names=measured, all=ALL)
     ):
-        found = interval(mean, sd, items, bounds[name], yes_or_no=name in _HAPPENS)
+        quantity = _within_vocabulary(known[name], source.manifest.vocab_sizes.get(model))
+        found = interval(mean, sd, items, quantity, yes_or_no=name in _HAPPENS)
         rows.append((model, lens, group, layer, name, found.value, found.low, found.high, items))
     return Table(
         "curves",
@@ -160,6 +163,13 @@ def curves(source: Source, quantities: Sequence[Quantity]) -> Table:
         ("model", "lens", "group", "layer", "quantity", "mean", "low", "high", "items"),
         tuple(rows),
     )
+
+
+def _within_vocabulary(quantity: Quantity, vocab_size: int | None) -> Quantity:
+    """The quantity with the most that an entropy can be, where the vocabulary's size is known."""
+    if vocab_size is None or quantity.name not in _ENTROPIES:
+        return quantity
+    return replace(quantity, high=math.log(vocab_size))
 
 
 def languages(source: Source) -> tuple[Quantity, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from patchlens.intervals import wilson
@@ -9,7 +10,6 @@ from patchlens.studies.report.by_layer import interval
 from patchlens.studies.report.source import Source
 from patchlens.studies.report.tables import ALL, Quantity, Row, Table
 
-_LAYER: Final = Quantity("layer", "layer", "layer")
 _EMERGENCE: Final = """
     SELECT model, lens, if(grouping("group") = 1, '{all}', "group") AS "group", event,
         count(*), count(layer), avg(layer), stddev_samp(layer),
@@ -20,12 +20,17 @@ _EMERGENCE: Final = """
 """
 
 
-def emergence(source: Source) -> Table:
-    """By model, lens, group and event: in how many items it happens, and at which layer in those."""
+def emergence(source: Source, last_layers: Mapping[str, int]) -> Table:
+    """By model, lens, group and event: in how many items it happens, and at which layer in those.
+
+    Args:
+        source: an open study.
+        last_layers: number of the last layer of each model.
+    """
     rows: list[Row] = []
     for *key, items, emerged, mean, sd, lower, median, upper in source.query(_EMERGENCE.format(all=ALL)):
         share = wilson(emerged / items, items)
-        layer = interval(mean, sd, emerged, _LAYER)
+        layer = interval(mean, sd, emerged, Quantity("layer", "layer", "layer", high=last_layers[key[0]]))
         rows.append(
             (
                 *key,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from patchlens.studies.report import listed
 from patchlens.studies.report.by_layer import EVENTS, KNOWN, MEANS, curves, languages, prepare
-from patchlens.studies.report.differences import SUMMARIES, differences, summaries
+from patchlens.studies.report.chance import DRAWS, LEVEL, least_p
+from patchlens.studies.report.differences import MOST_PAIRED, differences
 from patchlens.studies.report.emergence import emergence
-from patchlens.studies.report.nulls import DRAWS, LEVEL, least_p
 from patchlens.studies.report.source import Source, open_study
-from patchlens.studies.report.tables import Progress, Report, Table, Value
+from patchlens.studies.report.summaries import SUMMARIES, summaries
+from patchlens.studies.report.tables import REST, Progress, Report, Table, Tell, Value
 
 _PROGRESS: Final = """
     SELECT model, count(*) FILTER (error IS NULL), count(*) FILTER (error IS NOT NULL)
@@ -24,43 +26,50 @@ _GROUPS: Final = """
 _READ: Final = "SELECT model, lens, count(DISTINCT item) FROM by_layer GROUP BY model, lens"
 
 
-def make_report(folder: str | Path, *, draws: int = DRAWS) -> Report:
+def make_report(folder: str | Path, *, draws: int = DRAWS, progress: Tell | None = None) -> Report:
     """Compute all tables of a study's report; a study that still runs is reported as far as it is.
 
     Args:
         folder: as written by ``patchlens study``.
         draws: how many relabelled studies make the null of each comparison.
+        progress: told what is done, how much of it, of how much.
 
     Raises:
         MissingExtraError: duckdb or pyarrow is not installed.
         FormatError: the folder holds no study, or none that this version can read.
     """
+    tell = progress or _silent
     with open_study(folder) as source:
+        tell("reading the dataset", 0, 1)
         prepare(source)
         spoken = languages(source)
         quantities = (*MEANS, *(KNOWN if spoken else ()), *spoken, *EVENTS)
+        last_layers = _last_layers(source)
         summary = summaries(source)
-        compared = differences(summary, _last_layers(source), draws)
-        progress = _progress(source)
+        tell("reading the dataset", 1, 1)
+        compared = differences(summary, last_layers, draws, partial(tell, "comparing, draw by draw"))
+        counts = _progress(source)
+        tell("filling the tables", 0, 1)
         tables = (
             listed.items(source),
             listed.failures(source),
             listed.answers(source),
             curves(source, quantities),
-            emergence(source),
+            emergence(source, last_layers),
             compared,
             listed.words(source),
             listed.effects(source),
             summary,
         )
+        tell("filling the tables", 1, 1)
         return Report(
             name=source.manifest.name,
             models=source.manifest.models,
             lenses=source.manifest.lenses,
             groups=tuple(str(group) for (group,) in source.query(_GROUPS)),
-            progress=progress,
+            progress=counts,
             versions=source.manifest.versions,
-            notes=(*_missing(source, progress), *_limits(compared, draws)),
+            notes=(*_missing(source, counts), *_limits(compared, draws)),
             quantities=quantities,
             summaries=SUMMARIES,
             tables=tables,
@@ -104,20 +113,38 @@ def _limits(compared: Table, draws: int) -> list[str]:
     notes = [
         f"{untested} of {len(rows)} comparisons have fewer than two items on a side: no interval, no test"
     ]
+    against_rest = [
+        f"there are more than {MOST_PAIRED} groups: each is compared with all the others together, "
+        "not with each of them"
+    ]
     hopeless = [kind for kind in ("groups", "models", "lenses") if _hopeless(rows, kind, draws)]
     few = [
         f"between {kind}, no difference could be beyond chance: too few items for so many comparisons"
         for kind in hopeless
     ]
-    return [*(notes if untested else []), *few]
+    many = any(_is_against_rest(row) for row in rows)
+    return [*(against_rest if many else []), *(notes if untested else []), *few]
 
 
 def _hopeless(rows: Sequence[Mapping[str, Value]], kind: str, draws: int) -> bool:
     """Whether the smallest p that can come out of any test is above 0.05 after the correction."""
     tested = [row for row in rows if row["between"] == kind and row["p"] is not None]
     least = (
-        least_p(row["first_items"], row["second_items"], pairs=kind != "groups", draws=draws)
+        least_p(
+            *(row["first_items"], row["second_items"]),
+            pairs=kind != "groups",
+            draws=draws,
+            tail=_is_against_rest(row),
+        )
         for row in tested
         if isinstance(row["first_items"], int) and isinstance(row["second_items"], int)
     )
     return bool(tested) and min(least) * len(tested) >= LEVEL
+
+
+def _is_against_rest(row: Mapping[str, Value]) -> bool:
+    return row["between"] == "groups" and row["second"] == REST
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    pass

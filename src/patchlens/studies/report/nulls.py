@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchlens.intervals import Array, t95
+from patchlens.studies.report.chance import DRAWS, least_p, p_beside
 
-DRAWS: Final = 19_999
-LEVEL: Final = 0.05
-"""Below this a p-value that was corrected counts as beyond chance."""
 _CHUNK: Final = 1_000
-_EQUAL: Final = 1 - 1e-9
+_GROUPS_AT_ONCE: Final = 32
 _LEAST: Final = 1e-9
 """Share of the values' size below which a spread is rounding, not variation."""
 
@@ -93,23 +92,43 @@ def paired(first: Array, second: Array, seed: int, draws: int = DRAWS) -> list[D
     ]
 
 
-def holm(p: Sequence[float | None]) -> list[float | None]:
-    """Holm's (1979) p-values for all that were tested; None stays None and does not count."""
-    tested = sorted((value, place) for place, value in enumerate(p) if value is not None)
-    made: list[float | None] = [None] * len(p)
-    worst = 0.0
-    for rank, (value, place) in enumerate(tested):
-        worst = max(worst, min(1.0, value * (len(tested) - rank)))
-        made[place] = worst
-    return made
+def against_rest(
+    groups: Sequence[Array], seed: int, draws: int = DRAWS, drawn: Callable[[int], None] | None = None
+) -> list[list[Difference | None]]:
+    """Each group less all others together, per quantity, as ``unpaired`` but with one shuffle for all.
 
+    Each draw shuffles the labels of all groups among all items. So many tests want a p below what draws can
+    count: where no draw goes as far as the difference and there are items enough, p follows an exponential
+    tail through the outermost draws, which lies above that of a mean of many items.
 
-def least_p(first_items: int, second_items: int, *, pairs: bool, draws: int = DRAWS) -> float:
-    """The smallest p that a test of so many items can give, however large the difference."""
-    if pairs:
-        return max(2.0 ** (1 - first_items), 1 / (draws + 1))
-    sides = 2 if first_items == second_items else 1
-    return max(sides / math.comb(first_items + second_items, first_items), 1 / (draws + 1))
+    Args:
+        groups: ``[item, quantity]`` each, NaN where not known.
+        seed: of the shuffles.
+        draws: how many shuffles.
+        drawn: told how many are made.
+
+    Returns:
+        By group, one per quantity; None where one side has no item.
+    """
+    values = np.concatenate(groups)
+    bounds = np.cumsum([0, *map(len, groups)])
+    found: list[list[Difference | None]] = []
+    for start in range(0, len(groups), _GROUPS_AT_ONCE):
+        own = bounds[start : start + _GROUPS_AT_ONCE + 1]
+        null = _shuffled_groups(values, own, seed, draws)
+        for place, (low, high) in enumerate(pairwise(own)):
+            rest = np.concatenate([values[:low], values[high:]])
+            found.append(
+                [
+                    _unpaired_one(
+                        _known(values[low:high, q]), _known(rest[:, q]), null[:, q, place], tail=True
+                    )
+                    for q in range(values.shape[1])
+                ]
+            )
+        if drawn:
+            drawn(draws * len(found) // len(groups))
+    return found
 
 
 def _shuffled(values: Array, label: NDArray[np.bool_], seed: int, draws: int) -> Array:
@@ -127,7 +146,28 @@ def _shuffled(values: Array, label: NDArray[np.bool_], seed: int, draws: int) ->
     return np.concatenate(parts)
 
 
-def _unpaired_one(first: Array, second: Array, null: Array) -> Difference | None:
+def _shuffled_groups(values: Array, bounds: NDArray[np.int64], seed: int, draws: int) -> Array:
+    """Differences ``[draw, quantity, group]`` of a group's mean and that of the rest, under shuffled labels.
+
+    A group holds the shuffled items from one of ``bounds`` to the next. NaN where a side is left empty.
+    """
+    known = ~np.isnan(values)
+    filled = np.where(known, values, 0.0).T.copy()
+    count, total = known.sum(0)[:, None], filled.sum(1)[:, None]
+    weight = known.T.astype(np.float64)
+    sizes, starts, whole = np.diff(bounds), bounds[:-1] - bounds[0], known.all()
+    null = np.empty((draws, len(filled), len(sizes)))
+    rng = np.random.default_rng(seed)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for draw in null:
+            items = rng.permutation(len(values))[bounds[0] : bounds[-1]]
+            own = np.add.reduceat(filled.take(items, axis=1), starts, axis=1)
+            n = sizes if whole else np.add.reduceat(weight.take(items, axis=1), starts, axis=1)
+            draw[:] = own / n - (total - own) / (count - n)
+    return null
+
+
+def _unpaired_one(first: Array, second: Array, null: Array, *, tail: bool = False) -> Difference | None:
     if not len(first) or not len(second):
         return None
     means = float(first.mean()), float(second.mean())
@@ -152,7 +192,7 @@ def _unpaired_one(first: Array, second: Array, null: Array) -> Difference | None
         correction / sd if sd > _LEAST * size else None,
         null,
         correction * _ratio(null, spread),
-        pairs=False,
+        p_beside(null, difference, least_p(n, m, pairs=False, draws=len(null), tail=tail)),
     )
 
 
@@ -175,16 +215,12 @@ def _paired_one(first: Array, second: Array, null: Array) -> Difference | None:
         1 / sd if sd > _LEAST * float(np.abs(differences).max()) else None,
         null,
         _ratio(null, spread),
-        pairs=True,
+        p_beside(null, difference, least_p(n, n, pairs=True, draws=len(null))),
     )
 
 
-def _beside(
-    found: Difference, scale: float | None, null: Array, effects: Array, *, pairs: bool
-) -> Difference:
-    """The difference with its effect size, the null's band and p, which all relabellings bound from below."""
-    drawn = (1 + int((np.abs(null) >= abs(found.difference) * _EQUAL).sum())) / (len(null) + 1)
-    p = max(drawn, least_p(found.first_items, found.second_items, pairs=pairs, draws=len(null)))
+def _beside(found: Difference, scale: float | None, null: Array, effects: Array, p: float) -> Difference:
+    """The difference with its effect size, the null's band and p."""
     bands = np.percentile(effects, [2.5, 97.5]) if len(effects) else (None, None)
     scaled = {
         name: None if scale is None or value is None else value * scale

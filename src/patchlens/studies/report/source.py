@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from patchlens.errors import FormatError, MissingExtraError
-from patchlens.studies.layout import FORMAT_VERSION, MANIFEST
-from patchlens.studies.report.tables import ALL
+from patchlens.studies.report.damage import damage
+from patchlens.studies.report.manifest import Manifest, read_manifest
+from patchlens.studies.report.tables import ALL, REST
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -30,21 +30,6 @@ _OF_DONE: Final = """
     CREATE VIEW {name} AS
     SELECT f.* EXCLUDE ("group"), d."group" FROM {name}_files f JOIN done d USING (model, item)
 """
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What the study says of itself: its name, models, lenses, number of items, versions of packages.
-
-    ``left_out`` says why a model was not read through a lens.
-    """
-
-    name: str
-    models: tuple[str, ...]
-    lenses: tuple[str, ...]
-    items: int
-    versions: Mapping[str, str]
-    left_out: Mapping[tuple[str, str], str]
 
 
 @dataclass(frozen=True)
@@ -69,7 +54,7 @@ class Source:
         try:
             return self.connection.execute(sql).fetchall()
         except duckdb.Error as error:
-            reason = str(error).splitlines()[0]
+            reason = damage(self.folder) or str(error).splitlines()[0]
             raise FormatError(f"cannot read the tables of the study in {self.folder}: {reason}") from error
 
 
@@ -88,7 +73,7 @@ def open_study(folder: str | Path) -> Generator[Source]:
     except ModuleNotFoundError as missing:
         raise MissingExtraError("a report", missing.name or "duckdb", "study") from None
     folder = Path(folder)
-    manifest = _manifest(folder)
+    manifest = read_manifest(folder)
     with tempfile.TemporaryDirectory() as spill, duckdb.connect(":memory:") as connection:
         source = Source(folder, manifest, connection)
         connection.execute(f"SET memory_limit = '{MEMORY}'")
@@ -101,35 +86,6 @@ def open_study(folder: str | Path) -> Generator[Source]:
             source.query(_OF_DONE.format(name=table.name))
         _check_groups(source)
         yield source
-
-
-def _manifest(folder: Path) -> Manifest:
-    path = folder / MANIFEST
-    try:
-        told = json.loads(path.read_text("utf-8"))
-        if told["format_version"] != FORMAT_VERSION:
-            raise FormatError(
-                f"{path} is of format {told['format_version']}, this version of patchlens reads "
-                f"{FORMAT_VERSION}; use the version that wrote it"
-            )
-        return Manifest(
-            str(told["name"]),
-            tuple(str(model["name"]) for model in told["models"]),
-            tuple(str(lens["name"]) for lens in told["lenses"]),
-            len(told["items"]),
-            {str(name): str(version) for name, version in told.get("versions", {}).items()},
-            {
-                (str(model), str(lens)): str(reason)
-                for model, about in told.get("about", {}).items()
-                for lens, reason in about["left_out"].items()
-            },
-        )
-    except FileNotFoundError:
-        raise FormatError(
-            f"{folder} holds no study: there is no {MANIFEST}; name the folder that patchlens study wrote"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FormatError(f"{path} is not the description of a study: {error!r}") from error
 
 
 def _view(source: Source, table: Table) -> None:
@@ -151,10 +107,11 @@ def _view(source: Source, table: Table) -> None:
 
 
 def _check_groups(source: Source) -> None:
-    if source.query(f"SELECT 1 FROM done WHERE \"group\" = '{ALL}' LIMIT 1"):
-        raise FormatError(
-            f"a group of the study is called {ALL}, which stands for all items; name it otherwise"
-        )
+    for name, meaning in ((ALL, "all items"), (REST, "all other groups")):
+        if source.query(f"SELECT 1 FROM done WHERE \"group\" = '{name}' LIMIT 1"):
+            raise FormatError(
+                f"a group of the study is called {name}, which stands for {meaning}; name it otherwise"
+            )
 
 
 def _quoted(text: str) -> str:

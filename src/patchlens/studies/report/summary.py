@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from patchlens.studies.report.nulls import LEVEL
+from patchlens.studies.report.chance import LEVEL
 from patchlens.studies.report.tables import ALL, Report, Value
 from patchlens.studies.report.write import Written
 from patchlens.views.terminal import print_table

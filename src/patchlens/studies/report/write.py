@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from patchlens.errors import FormatError, OutputError
 from patchlens.files import write_atomically
 from patchlens.store import open_reading
 from patchlens.studies.layout import READINGS
-from patchlens.studies.report.tables import Report, Table
+from patchlens.studies.report.tables import Report, Table, Tell
 from patchlens.views import report as view
 from patchlens.views.html import write_page
 from patchlens.views.pictures import data_url
@@ -21,8 +21,6 @@ from patchlens.views.pictures import data_url
 THUMBNAIL_SIDE: Final = 240
 THUMBNAIL_BYTES: Final = 40_000
 MOST_THUMBNAILS: Final = 400
-
-Tell = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def write_report(
     pages: bool = True,
     progress: Tell | None = None,
 ) -> Written:
-    """Write the tables, the page of the study and a page for each saved reading, each whole or not at all.
+    """Write the tables, the page of the study, then a page for each saved reading, each whole or not at all.
 
     Args:
         report: of the study in ``folder``.
@@ -62,23 +60,44 @@ def write_report(
         pages: whether to write the pages of readings; one newer than its reading is kept.
         progress: told what is done, how much of it, of how much.
 
-    A saved reading that cannot be read has no page; the report says so.
+    The page of the study links pages that are still to be written. Where one cannot be, tables and page are
+    written again, without it and with the reason.
 
     Raises:
-        OutputError: a file cannot be written.
+        OutputError: a file cannot be written. Where it is the page of a reading, all else is there.
     """
     folder = Path(folder)
     out = folder / "report" if out is None else Path(out)
     saved = _saved(folder)
-    _make(out / "csv")
-    notes: list[str] = []
-    for done, one in enumerate(saved if pages else []):
-        notes += _page(one, out)
-        if progress:
-            progress("writing pages", done + 1, len(saved))
     shown, thumbnails = _thumbnails(saved)
-    linked = [one for one in saved if (out / one.page).exists()]
-    whole = replace(report, notes=(*report.notes, *notes, *shown), tables=(*report.tables, _pages(linked)))
+    report = replace(report, notes=(*report.notes, *shown))
+    linked = saved if pages else _there(saved, out)
+    written = _write(report, linked, thumbnails, out)
+    notes: list[str] = []
+    try:
+        for done, one in enumerate(saved if pages else []):
+            notes += _page(one, out)
+            if progress:
+                progress("writing pages", done + 1, len(saved))
+    except OutputError as error:
+        notes.append(f"not all saved readings have a page: {error}")
+        with suppress(OutputError):  # what is there links too much, and the first error says why
+            _write(replace(report, notes=(*report.notes, *notes)), _there(saved, out), thumbnails, out)
+        raise
+    if notes:
+        report = replace(report, notes=(*report.notes, *notes))
+        written = _write(report, _there(saved, out), thumbnails, out)
+    return written
+
+
+def _there(saved: Sequence[_Saved], out: Path) -> list[_Saved]:
+    return [one for one in saved if (out / one.page).exists()]
+
+
+def _write(report: Report, linked: Sequence[_Saved], thumbnails: Mapping[str, str], out: Path) -> Written:
+    """Write the tables and the page of the study, which links pages of readings."""
+    _make(out / "csv")
+    whole = replace(report, tables=(*report.tables, _pages(linked)))
     files = tuple(
         write_atomically(out / "csv" / f"{table.name}.csv", table.csv().encode()) for table in whole.tables
     )
