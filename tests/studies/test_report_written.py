@@ -10,7 +10,7 @@ import os
 import re
 import zlib
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import pytest
 from typer.testing import CliRunner
@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from patchlens.cli import app as application
 from patchlens.errors import FormatError, OutputError
 from patchlens.store import save_reading
+from patchlens.studies.layout import file_name
 from patchlens.studies.report import make_report, write, write_report
 from patchlens.studies.report.tables import Table
 from readings import HOSTILE, make_reading
@@ -28,9 +29,9 @@ DRAWS = 99
 
 
 def save(made: MadeStudy, model: str, lens: str, item: str) -> Path:
-    folder = made.folder / "readings" / quote(model, safe="") / lens
+    folder = made.folder / "readings" / file_name(model) / lens
     folder.mkdir(parents=True, exist_ok=True)
-    return save_reading(make_reading(), folder / f"{quote(item, safe='')}.safetensors")
+    return save_reading(make_reading(), folder / f"{file_name(item)}.safetensors")
 
 
 def payload(page: Path) -> dict:

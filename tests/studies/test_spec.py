@@ -130,7 +130,7 @@ def test_the_same_picture_twice_makes_two_items(tmp_path):
         ({"items": [{"image": "a.png"}]}, 'expected a "prompt"'),
         ({"items": []}, 'expected "items"'),
         ({"items": [{"image": True, "prompt": "x"}]}, "got True; put it in quotes"),
-        ({"items": [{"prompt": "x", "group": "*"}]}, "stands for all items"),
+        ({"items": [{"prompt": "x", "group": "*"}]}, "stands for several"),
         ({"items": [{"prompt": "\ud800"}]}, "is not text"),
         ({"items": [{"prompt": "x"}], "models": [{"name": "demo", "dtype": 7}]}, '"dtype" of model demo'),
         ({"items": [{"prompt": "x"}], "lenses": [{"name": "a", "file": "tuned"}]}, "ends in .safetensors"),

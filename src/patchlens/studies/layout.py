@@ -11,8 +11,10 @@ MANIFEST: Final = "study.json"
 FORMAT_VERSION: Final = 1
 READINGS: Final = "readings"
 """Folder of saved readings: MODEL/LENS/ITEM.safetensors."""
-ALL_ITEMS: Final = "*"
-"""In the place of a group: the items of all."""
+ALL: Final = "*"
+"""In the place of a group: the items of all groups together."""
+REST: Final = "*others"
+"""In the place of a group: the items of all groups but the one it is compared with."""
 
 _LONGEST: Final = 200
 _UNSAFE: Final = re.compile(r"""^\.|[%/\\:*?"'<>|=\x00-\x1f\x7f]""")

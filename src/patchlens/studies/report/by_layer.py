@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from patchlens.intervals import Estimate, t95, wilson
+from patchlens.studies.layout import ALL
 from patchlens.studies.report.source import Source
-from patchlens.studies.report.tables import ALL, Quantity, Row, Table
+from patchlens.studies.report.tables import Quantity, Row, Table
 
 NATS: Final = "nats"
 PROBABILITY: Final = "probability"

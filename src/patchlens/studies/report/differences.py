@@ -9,11 +9,12 @@ from typing import Final, Literal
 
 import numpy as np
 
+from patchlens.studies.layout import ALL, REST
 from patchlens.studies.report.chance import DRAWS, holm
 from patchlens.studies.report.nulls import Difference, against_rest, paired, unpaired
 from patchlens.studies.report.sides import Side, Sides, in_depths, joined, matched, sides_of
 from patchlens.studies.report.summaries import LAYER, NO_LENS, SUMMARIES
-from patchlens.studies.report.tables import ALL, REST, Quantity, Row, Table
+from patchlens.studies.report.tables import Quantity, Row, Table
 
 Between = Literal["groups", "models", "lenses"]
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from patchlens.intervals import wilson
+from patchlens.studies.layout import ALL
 from patchlens.studies.report.by_layer import interval
 from patchlens.studies.report.source import Source
-from patchlens.studies.report.tables import ALL, Quantity, Row, Table
+from patchlens.studies.report.tables import Quantity, Row, Table
 
 _EMERGENCE: Final = """
     SELECT model, lens, if(grouping("group") = 1, '{all}', "group") AS "group", event,

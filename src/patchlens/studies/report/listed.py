@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from patchlens.intervals import wilson
+from patchlens.studies.layout import ALL
 from patchlens.studies.report.by_layer import interval
 from patchlens.studies.report.source import Source
-from patchlens.studies.report.tables import ALL, Quantity, Row, Table
+from patchlens.studies.report.tables import Quantity, Row, Table
 
 MOST_LAYERS: Final = 13
 MOST_WORDS: Final = 10

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from patchlens.studies.layout import REST
 from patchlens.studies.report import listed
 from patchlens.studies.report.by_layer import EVENTS, KNOWN, MEANS, curves, languages, prepare
 from patchlens.studies.report.chance import DRAWS, LEVEL, least_p
@@ -14,7 +15,7 @@ from patchlens.studies.report.differences import MOST_PAIRED, differences
 from patchlens.studies.report.emergence import emergence
 from patchlens.studies.report.source import Source, open_study
 from patchlens.studies.report.summaries import SUMMARIES, summaries
-from patchlens.studies.report.tables import REST, Progress, Report, Table, Tell, Value
+from patchlens.studies.report.tables import Progress, Report, Table, Tell, Value
 
 _PROGRESS: Final = """
     SELECT model, count(*) FILTER (error IS NULL), count(*) FILTER (error IS NOT NULL)

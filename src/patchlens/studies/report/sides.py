@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchlens.intervals import Array
+from patchlens.studies.layout import ALL
 from patchlens.studies.report.summaries import LAYER, SUMMARIES
-from patchlens.studies.report.tables import ALL, Row, Table
+from patchlens.studies.report.tables import Row, Table
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from patchlens.errors import FormatError, MissingExtraError
+from patchlens.studies.layout import ALL, REST
 from patchlens.studies.report.damage import damage
 from patchlens.studies.report.manifest import Manifest, read_manifest
-from patchlens.studies.report.tables import ALL, REST
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

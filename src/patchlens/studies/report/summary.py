@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from patchlens.studies.layout import ALL
 from patchlens.studies.report.chance import LEVEL
-from patchlens.studies.report.tables import ALL, Report, Value
+from patchlens.studies.report.tables import Report, Value
 from patchlens.studies.report.write import Written
 from patchlens.views.terminal import print_table
 from patchlens.views.words import visible_text

@@ -7,17 +7,11 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 Value = str | int | float | bool | list[str] | None
 Row = tuple[Value, ...]
 Tell = Callable[[str, int, int], None]
 """Told what is done, how much of it, of how much."""
-
-ALL: Final = "*"
-"""Stands for the items of all groups together."""
-REST: Final = "*others"
-"""Stands for the items of all groups but the one it is compared with."""
 
 
 @dataclass(frozen=True)

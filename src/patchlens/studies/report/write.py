@@ -7,12 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from patchlens.errors import FormatError, OutputError
 from patchlens.files import write_atomically
 from patchlens.store import open_reading
-from patchlens.studies.layout import READINGS
+from patchlens.studies.layout import READINGS, file_name
 from patchlens.studies.report.tables import Report, Table, Tell
 from patchlens.views import report as view
 from patchlens.views.html import write_page
@@ -68,7 +68,7 @@ def write_report(
     """
     folder = Path(folder)
     out = folder / "report" if out is None else Path(out)
-    saved = _saved(folder)
+    saved = _saved(folder, report)
     shown, thumbnails = _thumbnails(saved)
     report = replace(report, notes=(*report.notes, *shown))
     linked = saved if pages else _there(saved, out)
@@ -120,12 +120,16 @@ def _payload(report: Report) -> view.Payload:
     )
 
 
-def _saved(folder: Path) -> list[_Saved]:
+def _saved(folder: Path, report: Report) -> list[_Saved]:
+    items = [str(item) for item in dict.fromkeys(report.table("items").column("item"))]
+    names = {file_name(name): name for name in (*report.models, *report.lenses, *items)}
     found: list[_Saved] = []
     for file in sorted((folder / READINGS).glob("*/*/*.safetensors")):
-        model, lens, item = (*file.parts[-3:-1], file.stem)
-        page = Path("pages", model, lens, f"{item}.html")
-        found.append(_Saved(unquote(model), unquote(lens), unquote(item), file, page))
+        parts = (*file.parts[-3:-1], file.stem)
+        if all(part in names for part in parts):
+            model, lens, item = parts
+            page = Path("pages", model, lens, f"{item}.html")
+            found.append(_Saved(names[model], names[lens], names[item], file, page))
     return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from patchlens.errors import DataError, StudyError
-from patchlens.studies.layout import ALL_ITEMS
+from patchlens.studies.layout import ALL, REST
 from patchlens.studies.spec.drawn import scene_items
 from patchlens.studies.spec.items import PictureFile, PictureSource, StudyItem
 from patchlens.studies.spec.listed import ONE, data_items, listed_item
@@ -101,8 +101,8 @@ def _checked(item: StudyItem, spec: Path) -> StudyItem:
     wrong = next((text for text in (*texts, *map(_key, item.pictures)) if not is_text(text)), None)
     if wrong is not None:
         raise StudyError(f"{spec}: {wrong!r} is not text: some of its bytes are not valid UTF-8")
-    if item.group == ALL_ITEMS:
-        raise StudyError(f"{spec}: no group can be called {ALL_ITEMS}, which stands for all items")
+    if item.group in (ALL, REST):
+        raise StudyError(f"{spec}: no group can be called {item.group}, which stands for several together")
     return item
 
 
