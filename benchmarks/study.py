@@ -35,6 +35,21 @@ from patchlens.studies.work.task import Bench
 
 PROMPT = "Describe the picture."
 BATCH = 16
+ALONE = """
+import resource, sys
+from functools import partial
+from patchlens.studies.pools.processes import Processes
+from patchlens.studies.spec.study import read_study
+from patchlens.studies.study import run_study
+
+spec, out, workers = sys.argv[1:]
+run_study(read_study(spec), out, open_pool=partial(Processes, count=int(workers)))
+asking, working = (
+    resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+)
+print(f"largest memory {asking:.0f} MiB of the command, {working:.0f} MiB of a worker")
+"""
+"""A whole run in a process that holds nothing else."""
 
 
 def write_items(folder: Path, count: int) -> Path:
@@ -109,7 +124,7 @@ def growth(counts: Sequence[int], workers: int) -> None:
             own.write_text(json.dumps(content))
             start = time.perf_counter()
             done = subprocess.run(
-                [sys.executable, __file__, "--command", str(own), str(folder / f"out{count}"), str(workers)],
+                [sys.executable, "-c", ALONE, str(own), str(folder / f"out{count}"), str(workers)],
                 check=True,
                 capture_output=True,
                 text=True,
@@ -119,32 +134,17 @@ def growth(counts: Sequence[int], workers: int) -> None:
             print(f"{rate}; {done.stdout}", end="", flush=True)
 
 
-def command(spec: str, out: str, workers: int) -> None:
-    import resource
-
-    from patchlens.studies.pools.processes import Processes
-
-    run_study(read_study(spec), out, open_pool=lambda bench: Processes(bench, workers))
-    own, theirs = (
-        resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    print(f"largest memory {own:.0f} MiB here, {theirs:.0f} MiB in a worker")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--items", type=int, default=192)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--counts", type=int, nargs="+", default=[125, 250, 500, 1000])
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--command", nargs=3)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    if asked.command:
-        command(asked.command[0], asked.command[1], int(asked.command[2]))
-        return
     print(machine())
-    overhead(asked.items, asked.rounds)
+    if asked.rounds:
+        overhead(asked.items, asked.rounds)
     growth(asked.counts, asked.workers)
 
 
