@@ -11,7 +11,7 @@ import patchlens
 
 SOURCE = Path(patchlens.__file__).parent
 TIERS = [
-    {"errors", "axes", "grid", "files", "intervals", "selection", "pictures"},
+    {"errors", "axes", "grid", "files", "intervals", "pictures", "progress", "selection"},
     {"reading", "records", "concepts", "sealed", "store", "validate", "frames"},
     {"models", "inputs", "unembed", "tokens", "demo"},
     {"capture", "lens", "attention", "causal"},

@@ -23,10 +23,11 @@ from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
 from patchlens.models.generate import generate_together
 from patchlens.pictures import OpenedPicture, PictureLike, open_picture
+from patchlens.progress import Progress, silent
 from patchlens.records import Answer
 from patchlens.selection import POSITION_GROUPS
 from patchlens.tokens import answer_text
-from patchlens.trace import Progress, Trace
+from patchlens.trace import Trace
 
 
 def load(
@@ -141,7 +142,7 @@ def trace_together(
     Raises:
         IdentityCheckError, SelectionError, NumericsError: as `Model.trace`.
     """
-    tell = progress or _silent
+    tell = progress or silent
     tell("answer", 0, 1)
     tensors = joint_tensors(adapter, [asked.inputs for asked in batch])
     answers = generate_together(adapter, tensors, len(batch[0].inputs), max_new_tokens)
@@ -224,10 +225,6 @@ def select_positions(inputs: Inputs, wanted: str | Iterable[int] | None) -> list
     if not chosen.size:
         raise SelectionError(f"there is no position of the group {wanted!r} in this prompt")
     return chosen.tolist()
-
-
-def _silent(_what: str, _done: int, _total: int) -> None:
-    pass
 
 
 def _as_list(images: PictureLike | Sequence[PictureLike] | None) -> list[PictureLike]:

@@ -10,8 +10,9 @@ import torch
 
 from patchlens.demo import DemoPicture, bundled_models, demo_pictures
 from patchlens.errors import OutputError
+from patchlens.progress import Progress
 from patchlens.reading import Reading
-from patchlens.run import Model, Progress, load
+from patchlens.run import Model, load
 from patchlens.views.html import write_page
 from patchlens.views.index import Entry, write_index
 

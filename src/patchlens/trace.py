@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib import metadata
@@ -33,12 +33,12 @@ from patchlens.lens.contextual import with_contextual_channel
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
 from patchlens.pictures import OpenedPicture
+from patchlens.progress import Progress
 from patchlens.reading import Reading
 from patchlens.records import CHANNELS, CONTEXTUAL, Answer, ModelInfo, Picture, Positions, Target
 from patchlens.tokens import find_target, piece_table
 from patchlens.validate import check
 
-Progress = Callable[[str, int, int], None]
 GENERAL_PROMPT = "Write a general description of the image."
 """The generic prompt of relative attention, as Zhang et al. 2025 put it; bundled models know another."""
 

@@ -13,13 +13,14 @@ from patchlens.fit import Item, TunedSettings, fit_tuned, read_items
 from patchlens.fit.gather import Gathered
 from patchlens.fit.markdown import to_markdown
 from patchlens.fit.states import StateStore
-from patchlens.fit.tuned import _Fit, _silent
+from patchlens.fit.tuned import _Fit
 from patchlens.fit.work import FINGERPRINT, work_folder
 from patchlens.lens import LogitLens
 from patchlens.lens.closed_form import ClosedForm
 from patchlens.lens.files import open_lens, read_manifest
 from patchlens.lens.states import StateBatch
 from patchlens.lens.tuned import Translators, TunedLens
+from patchlens.progress import silent
 from patchlens.run import Model
 from pictures_of import folder_of_noise, noise
 from tiny import tiny_llama, tiny_llava, tiny_mllama
@@ -117,7 +118,7 @@ def test_each_kind_takes_the_strength_that_is_best_on_validation_states(model):
             return solutions[strength]
 
     solver = Solver(adapter.n_layers, adapter.d_model, adapter.unembed)
-    fit = _Fit(adapter, Gathered(StateStore(Path()), (), ()), QUICK, _silent)
+    fit = _Fit(adapter, Gathered(StateStore(Path()), (), ()), QUICK, silent)
     lens, chosen = fit._strongest(solver, validation, [0.1, 1.0])
     assert chosen == {"text": 0.1, "patch": 1.0, "answer": 0.1}
     assert all(torch.equal(lens.kinds[kind].weight, own.weight) for kind, own in start.kinds.items())

@@ -13,10 +13,11 @@ from patchlens.bench.board import Board, ModelScores
 from patchlens.bench.exam import Exam
 from patchlens.bench.intervals import LEVEL
 from patchlens.bench.probe import AnyLens, shot_for, take
-from patchlens.bench.scoreboard import Progress, score_model
+from patchlens.bench.scoreboard import score_model
 from patchlens.demo import bundled_lenses
 from patchlens.errors import PatchlensError, SelectionError
 from patchlens.models.adapter import Adapter
+from patchlens.progress import Progress
 from patchlens.registry import LENSES, find_lens
 from patchlens.run import load
 

@@ -19,8 +19,7 @@ from patchlens.bench.score import METRICS, Layered, Metric, Tally, best_threshol
 from patchlens.bench.watch import best_ways, watch
 from patchlens.errors import UnsupportedModelError
 from patchlens.models.adapter import Adapter
-
-Progress = Callable[[str, int, int], None]
+from patchlens.progress import Progress
 
 
 @dataclass(frozen=True)

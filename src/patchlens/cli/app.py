@@ -6,11 +6,12 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from patchlens.errors import OutputError, PatchlensError
+from patchlens.progress import Tell
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,14 +66,6 @@ def stdout_console() -> Console:
     from rich.console import Console
 
     return Console()
-
-
-class Tell(Protocol):
-    """Shows what is being done, how much of it is done, of how much, and how it goes (a loss, say)."""
-
-    def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
-        """Show one step."""
-        ...
 
 
 @contextmanager

@@ -9,28 +9,17 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from patchlens.errors import DataError, OutputError
 from patchlens.experiments.cases import Case
 from patchlens.files import write_atomically
 from patchlens.fit.survey import model_digest, naming
 from patchlens.models.adapter import Adapter
+from patchlens.progress import Progress
 
 Record = dict[str, Any]
 """What one case gave, as JSON values; a number that is not known is None."""
-
-
-class Tell(Protocol):
-    """Told what is being done, how much of it is done, and of how much."""
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Take in one step."""
-        ...
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +103,7 @@ def head_of(
 
 
 def each(
-    cases: Sequence[Case], one: Callable[[Case], Record], ledger: Ledger, tell: Tell
+    cases: Sequence[Case], one: Callable[[Case], Record], ledger: Ledger, tell: Progress
 ) -> dict[str, Record]:
     """Make every case that the ledger does not have, and return all records in the cases' order.
 

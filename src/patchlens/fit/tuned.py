@@ -28,6 +28,7 @@ from patchlens.lens.gradient import mean_kl, refine
 from patchlens.lens.states import StateBatch
 from patchlens.lens.tuned import TunedLens
 from patchlens.models.adapter import Adapter
+from patchlens.progress import silent
 from patchlens.run import Model
 
 
@@ -70,7 +71,7 @@ def fit_tuned(
         FitError: no or too few positions of a kind.
         SelectionError, ImageError, PromptError, OutputError, NumericsError: as their names say.
     """
-    settings, tell = settings or TunedSettings(), progress or _silent
+    settings, tell = settings or TunedSettings(), progress or silent
     target = None if out is None else Path(out)
     keep = Keep(settings.kinds or FIT_KINDS, settings.patches, settings.seed)
     model.adapter.prove()
@@ -100,10 +101,6 @@ def fit_tuned(
             )
             result.report.save(target)
     return result
-
-
-def _silent(what: str, done: int, total: int, note: str = "") -> None:
-    pass
 
 
 @dataclass(frozen=True)

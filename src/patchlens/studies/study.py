@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Protocol
 
 from patchlens.errors import ImageError, StudyError
+from patchlens.progress import Tell, silent
 from patchlens.studies.folder import Kept, StudyFolder
 from patchlens.studies.pools.protocol import Lost, Pool
 from patchlens.studies.spec.items import StudyItem
@@ -18,14 +18,6 @@ from patchlens.studies.work.rows import failed_rows
 from patchlens.studies.work.task import Bench, Done, Job, Task
 
 OpenPool = Callable[[Bench], Pool]
-
-
-class Tell(Protocol):
-    """Told what is being done, how much of it is done, of how much, and how it goes."""
-
-    def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
-        """Take in one step."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -74,7 +66,7 @@ def run_study(
     with folder.locked():
         folder.begin(study.asked(), _versions())
         left_out = {
-            model.name: _run_model(study, model, folder, open_pool or _here, retry, tell or _silent)
+            model.name: _run_model(study, model, folder, open_pool or _here, retry, tell or silent)
             for model in study.models
         }
         kept = {model.name: folder.kept(model.name) for model in study.models}
@@ -186,7 +178,3 @@ def _here(bench: Bench) -> Pool:
 
 def _versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in ("patchlens", "torch", "transformers")}
-
-
-def _silent(what: str, done: int, total: int, note: str = "") -> None:
-    pass

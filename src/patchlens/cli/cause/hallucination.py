@@ -11,7 +11,6 @@ from patchlens.cli.app import (
     DeviceOption,
     DtypeOption,
     ModelOption,
-    Tell,
     check_writable,
     progress_display,
     stdout_console,
@@ -28,6 +27,7 @@ from patchlens.cli.cause.shared import (
     causes,
     tell_finding,
 )
+from patchlens.progress import Tell
 
 if TYPE_CHECKING:
     from patchlens.bench.probe import AnyLens

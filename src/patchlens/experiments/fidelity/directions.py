@@ -16,10 +16,10 @@ from patchlens.bench.probe import next_log_probs
 from patchlens.capture import capture
 from patchlens.errors import DataError, SelectionError
 from patchlens.experiments.cases import Case
-from patchlens.experiments.ledger import Tell
 from patchlens.inputs import Inputs, prepare
 from patchlens.lens import Lens
 from patchlens.models.adapter import Adapter
+from patchlens.progress import Progress
 from patchlens.unembed import Unembed
 
 Basis = Literal["principal", "lens"]
@@ -70,7 +70,7 @@ def positions_of(inputs: Inputs, at: At) -> tuple[int, ...]:
 
 
 def reference_states(
-    adapter: Adapter, cases: Sequence[Case], layers: Sequence[int], at: At, tell: Tell
+    adapter: Adapter, cases: Sequence[Case], layers: Sequence[int], at: At, tell: Progress
 ) -> dict[int, States]:
     """States of some layers in pictures kept for that, before the final norm, in float32 on the CPU.
 

@@ -29,10 +29,11 @@ from patchlens.experiments.fidelity.directions import (
 )
 from patchlens.experiments.fidelity.rows import rows_of, sentence_of
 from patchlens.experiments.finding import Finding
-from patchlens.experiments.ledger import Ledger, Record, Tell, each, head_of, silent, six_digits
+from patchlens.experiments.ledger import Ledger, Record, each, head_of, six_digits
 from patchlens.inputs import Inputs, prepare
 from patchlens.lens import KindedLens, Lens, ReadingLens, VisionLens
 from patchlens.models.adapter import Adapter
+from patchlens.progress import Progress, silent
 
 _LOGITS_AT_ONCE: Final = 4_000_000
 
@@ -75,7 +76,7 @@ def fidelity(
     *,
     about: str = "",
     path: Path | None = None,
-    tell: Tell | None = None,
+    tell: Progress | None = None,
 ) -> Finding:
     """Hold what lenses foretell of many changes against what these changes do.
 

@@ -18,10 +18,11 @@ from patchlens.experiments.grounding.planted import planted_tokens, settled
 from patchlens.experiments.grounding.replaced import CONTROL, KINDS, OTHER, Kind, Pixels, is_blank, replaced
 from patchlens.experiments.grounding.replies import begun, replies, said
 from patchlens.experiments.grounding.verdict import Under
-from patchlens.experiments.ledger import Ledger, Record, Tell, each, head_of
+from patchlens.experiments.ledger import Ledger, Record, each, head_of
 from patchlens.fit.survey import naming
 from patchlens.inputs import Inputs, prepare
 from patchlens.models.adapter import Adapter
+from patchlens.progress import Progress
 from patchlens.tokens import answer_text, piece_table
 
 OTHERS: Final = 4
@@ -48,7 +49,7 @@ class Asked:
 
 
 def grounding(
-    adapter: Adapter, cases: Sequence[Case], about: str, asked: Asked, *, path: Path | None, tell: Tell
+    adapter: Adapter, cases: Sequence[Case], about: str, asked: Asked, *, path: Path | None, tell: Progress
 ) -> Judged:
     """Judge for every case whether the model's answer, and every token of it, needs the picture.
 

@@ -20,10 +20,11 @@ from patchlens.experiments.cases import Case
 from patchlens.experiments.hallucination.nouns import content_words, known_nouns
 from patchlens.experiments.hallucination.rows import Chosen
 from patchlens.experiments.hallucination.scores import LENS, MEAN, SCORES, UNITS, noun_scores
-from patchlens.experiments.ledger import Ledger, Record, Tell, each, head_of, silent
+from patchlens.experiments.ledger import Ledger, Record, each, head_of
 from patchlens.inputs import prepare
 from patchlens.models.adapter import Adapter
 from patchlens.models.generate import generate_greedy
+from patchlens.progress import Progress, silent
 from patchlens.tokens import answer_text
 from patchlens.views.words import visible_text
 
@@ -64,7 +65,7 @@ def described(
     *,
     max_new_tokens: int = 40,
     path: Path | None = None,
-    tell: Tell | None = None,
+    tell: Progress | None = None,
 ) -> Described:
     """Let the model describe pictures and score the nouns it says, as `noun_scores`.
 

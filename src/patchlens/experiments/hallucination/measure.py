@@ -22,10 +22,11 @@ from patchlens.experiments.hallucination.edit_out import edited, windows_of
 from patchlens.experiments.hallucination.nouns import Noun, known_nouns, swapped
 from patchlens.experiments.hallucination.rows import Chosen, choose, rows_of, sentence_of
 from patchlens.experiments.hallucination.scores import noun_scores
-from patchlens.experiments.ledger import Ledger, Record, Tell, each, head_of, silent
+from patchlens.experiments.ledger import Ledger, Record, each, head_of
 from patchlens.inputs import Inputs, prepare
 from patchlens.models.adapter import Adapter
 from patchlens.models.generate import generate_greedy
+from patchlens.progress import Progress, silent
 
 MOST_TOKENS: Final = 40
 _TRIED: Final = 12
@@ -61,7 +62,7 @@ def hallucination(
     *,
     about: str = "",
     path: Path | None = None,
-    tell: Tell | None = None,
+    tell: Progress | None = None,
 ) -> Finding:
     """Score the nouns of captions of drawn scenes, whose truth is known, and edit nouns out.
 
@@ -104,7 +105,7 @@ def hallucination(
 
 
 def calibrated(
-    adapter: Adapter, lens: AnyLens, validation: Sequence[Case], tell: Tell | None = None
+    adapter: Adapter, lens: AnyLens, validation: Sequence[Case], tell: Progress | None = None
 ) -> Chosen:
     """Layers and thresholds as `hallucination` chooses them, without editing.
 
@@ -123,7 +124,7 @@ def _made(
     settings: HallucinationSettings,
     window: str | None,
     ledger: Ledger,
-    tell: Tell,
+    tell: Progress,
 ) -> list[Record]:
     edited_true = frozenset(case.name for case in (cases[:_TRIED] if window is None else cases[::_EVERY]))
     one = partial(_one, adapter, lens, settings, window, edited_true)

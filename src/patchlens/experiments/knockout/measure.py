@@ -26,10 +26,11 @@ from patchlens.experiments.knockout.routes import (
     windows,
     with_controls,
 )
-from patchlens.experiments.ledger import Ledger, Record, Tell, each, head_of
+from patchlens.experiments.ledger import Ledger, Record, each, head_of
 from patchlens.inputs import prepare
 from patchlens.models.adapter import Adapter
 from patchlens.models.generate import generate_greedy
+from patchlens.progress import Progress
 from patchlens.tokens import answer_text
 
 DRAWS: Final = 3
@@ -57,7 +58,13 @@ def ask_about_thing(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 
 def knockout(
-    adapter: Adapter, cases: Sequence[Case], about: str, settings: Settings, *, path: Path | None, tell: Tell
+    adapter: Adapter,
+    cases: Sequence[Case],
+    about: str,
+    settings: Settings,
+    *,
+    path: Path | None,
+    tell: Progress,
 ) -> Finding:
     """Knock out attention on every route, in a window around every block, and see what it costs the answer.
 

@@ -15,13 +15,13 @@ from patchlens.causal import Ablate, rerun
 from patchlens.demo import bundled_models
 from patchlens.errors import DataError
 from patchlens.experiments.cases import Case, drawn_cases
-from patchlens.experiments.ledger import Tell
 from patchlens.experiments.patches.measure import MAX_NEW_TOKENS, Settings, Subject, one_thing
 from patchlens.experiments.patches.pointing import Above, LensMaps, Numbers, Pointing, answer_word, lens_maps
 from patchlens.experiments.patches.replacing import case_rng
 from patchlens.fit.survey import naming
 from patchlens.inputs import prepare
 from patchlens.lens import VisionLens
+from patchlens.progress import Progress
 
 SCENES: Final = 20
 POINTINGS: Final[tuple[Pointing, ...]] = tuple(Above(share) for share in (0.5, 0.2, 0.1, 0.05, 0.02))
@@ -50,7 +50,7 @@ class Chosen:
 def choose(
     subject: Subject,
     settings: Settings,
-    tell: Tell,
+    tell: Progress,
     *,
     layers: Sequence[int] | None = None,
     pointings: Sequence[Pointing] = POINTINGS,
@@ -101,7 +101,7 @@ def settle(
     settings: Settings,
     layer: int | None,
     pointing: Pointing | None,
-    tell: Tell,
+    tell: Progress,
 ) -> tuple[Settings, str]:
     """Fill in the layer and the number of patches that were not given, and say in words where they are from.
 
@@ -151,7 +151,7 @@ def _scores(
     sights: Sequence[_Sight],
     options: Sequence[Option],
     settings: Settings,
-    tell: Tell,
+    tell: Progress,
     what: str,
 ) -> dict[Option, float]:
     """Share of flips of each option beyond those of random patches."""

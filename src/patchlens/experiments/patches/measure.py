@@ -20,7 +20,7 @@ from patchlens.demo import bundled_models
 from patchlens.errors import SelectionError
 from patchlens.experiments.cases import Case
 from patchlens.experiments.finding import Finding
-from patchlens.experiments.ledger import Ledger, Record, Tell, each, head_of
+from patchlens.experiments.ledger import Ledger, Record, each, head_of
 from patchlens.experiments.patches.pointing import (
     Above,
     Numbers,
@@ -36,6 +36,7 @@ from patchlens.experiments.patches.replacing import Replacing, case_rng
 from patchlens.experiments.patches.told import find
 from patchlens.inputs import Inputs, prepare
 from patchlens.models.adapter import Adapter
+from patchlens.progress import Progress
 from patchlens.tokens import answer_text
 
 MAX_NEW_TOKENS: Final = 20
@@ -142,7 +143,7 @@ def cause_patches(
     settings: Settings,
     *,
     about: str,
-    tell: Tell,
+    tell: Progress,
     out: Path | None = None,
     notes: Sequence[str] = (),
 ) -> Outcome:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from patchlens.progress import Progress, silent
 from patchlens.studies.layout import REST
 from patchlens.studies.report import listed
 from patchlens.studies.report.by_layer import EVENTS, KNOWN, MEANS, curves, languages, prepare
@@ -15,7 +16,7 @@ from patchlens.studies.report.differences import MOST_PAIRED, differences
 from patchlens.studies.report.emergence import emergence
 from patchlens.studies.report.source import Source, open_study
 from patchlens.studies.report.summaries import SUMMARIES, summaries
-from patchlens.studies.report.tables import Progress, Report, Table, Tell, Value
+from patchlens.studies.report.tables import Report, Standing, Table, Value
 
 _PROGRESS: Final = """
     SELECT model, count(*) FILTER (error IS NULL), count(*) FILTER (error IS NOT NULL)
@@ -27,7 +28,7 @@ _GROUPS: Final = """
 _READ: Final = "SELECT model, lens, count(DISTINCT item) FROM by_layer GROUP BY model, lens"
 
 
-def make_report(folder: str | Path, *, draws: int = DRAWS, progress: Tell | None = None) -> Report:
+def make_report(folder: str | Path, *, draws: int = DRAWS, progress: Progress | None = None) -> Report:
     """Compute all tables of a study's report; a study that still runs is reported as far as it is.
 
     Args:
@@ -39,7 +40,7 @@ def make_report(folder: str | Path, *, draws: int = DRAWS, progress: Tell | None
         MissingExtraError: duckdb or pyarrow is not installed.
         FormatError: the folder holds no study, or none that this version can read.
     """
-    tell = progress or _silent
+    tell = progress or silent
     with open_study(folder) as source:
         tell("reading the dataset", 0, 1)
         prepare(source)
@@ -81,13 +82,13 @@ def _last_layers(source: Source) -> dict[str, int]:
     return dict(source.query("SELECT model, max(layer) FROM by_layer GROUP BY model"))
 
 
-def _progress(source: Source) -> tuple[Progress, ...]:
+def _progress(source: Source) -> tuple[Standing, ...]:
     counts = {model: (done, failed) for model, done, failed in source.query(_PROGRESS)}
     wanted = source.manifest.items
-    return tuple(Progress(model, wanted, *counts.get(model, (0, 0))) for model in source.manifest.models)
+    return tuple(Standing(model, wanted, *counts.get(model, (0, 0))) for model in source.manifest.models)
 
 
-def _missing(source: Source, progress: Sequence[Progress]) -> list[str]:
+def _missing(source: Source, progress: Sequence[Standing]) -> list[str]:
     """What the study does not hold, or not yet."""
     notes = [
         f"{own.model}: {own.missing} of {own.wanted} items are not read yet: the study still runs, or stopped"
@@ -145,7 +146,3 @@ def _hopeless(rows: Sequence[Mapping[str, Value]], kind: str, draws: int) -> boo
 
 def _is_against_rest(row: Mapping[str, Value]) -> bool:
     return row["between"] == "groups" and row["second"] == REST
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    pass

@@ -5,13 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 Value = str | int | float | bool | list[str] | None
 Row = tuple[Value, ...]
-Tell = Callable[[str, int, int], None]
-"""Told what is done, how much of it, of how much."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class Quantity:
 
 
 @dataclass(frozen=True)
-class Progress:
+class Standing:
     """How many items of a study a model is through with."""
 
     model: str
@@ -92,7 +90,7 @@ class Report:
     models: tuple[str, ...]
     lenses: tuple[str, ...]
     groups: tuple[str, ...]
-    progress: tuple[Progress, ...]
+    progress: tuple[Standing, ...]
     versions: Mapping[str, str]
     notes: tuple[str, ...]
     quantities: tuple[Quantity, ...]

@@ -11,9 +11,10 @@ from urllib.parse import quote
 
 from patchlens.errors import FormatError, OutputError
 from patchlens.files import write_atomically
+from patchlens.progress import Progress
 from patchlens.store import open_reading
 from patchlens.studies.layout import READINGS, file_name
-from patchlens.studies.report.tables import Report, Table, Tell
+from patchlens.studies.report.tables import Report, Table
 from patchlens.views import report as view
 from patchlens.views.html import write_page
 from patchlens.views.pictures import data_url
@@ -49,7 +50,7 @@ def write_report(
     out: str | Path | None = None,
     *,
     pages: bool = True,
-    progress: Tell | None = None,
+    progress: Progress | None = None,
 ) -> Written:
     """Write the tables, the page of the study, then a page for each saved reading, each whole or not at all.
 
