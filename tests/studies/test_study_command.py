@@ -13,6 +13,14 @@ from patchlens.demo import bundled_models
 
 ITEMS = [{"scenes": "one", "count": 2, "ask": "what", "language": "en"}]
 
+HEEDING = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from patchlens.cli import main
+main()
+"""
+"""The command, also where whoever runs the tests ignores Ctrl-C."""
+
 
 def patchlens(*arguments, code=None):
     start = ["-m", "patchlens"] if code is None else ["-c", code]
@@ -66,7 +74,7 @@ def test_mistakes_are_told_in_one_line(tmp_path, monkeypatch, arguments, told):
 @pytest.mark.parametrize("ended", [signal.SIGINT, signal.SIGTERM])
 def test_a_study_that_is_stopped_says_that_nothing_is_lost(tmp_path, ended):
     spec = write_spec(tmp_path / "s.json", batch=1, items=[{**ITEMS[0], "count": 200}])
-    command = [sys.executable, "-m", "patchlens", "study", str(spec), "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-c", HEEDING, "study", str(spec), "--out", str(tmp_path / "out")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while not list((tmp_path / "out").rglob("items/*/*.parquet")):
         assert process.poll() is None
