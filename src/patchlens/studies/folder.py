@@ -99,8 +99,12 @@ class StudyFolder:
 
     def left_out(self, model: str) -> Mapping[str, str]:
         """Lenses that are not for a model, with the reason."""
+        return self._about(model).get("left_out", {})
+
+    def _about(self, model: str) -> dict[str, Any]:
+        """What a model and its lenses are; empty before they are known."""
         manifest = self._manifest() or {"about": {}}
-        return manifest["about"].get(model, {"left_out": {}})["left_out"]
+        return manifest["about"].get(model, {})
 
     def _manifest(self) -> dict[str, Any] | None:
         path = self.root / MANIFEST
@@ -134,19 +138,15 @@ class StudyFolder:
         Raises:
             StudyError: a part is damaged.
         """
+        lenses = self._about(model).get("lenses", {})
         found: dict[str, Kept] = {}
         for path in sorted(self._place(ITEMS, model).glob("part-*.parquet")):
             rows = _read(path, ITEMS, ["item", "digests", "error"]).to_pylist()
             own = {row["item"]: Kept(tuple(row["digests"]), row["error"]) for row in rows}
-            if self._is_whole(model, path.name) or all(one.error is not None for one in own.values()):
+            is_whole = all((self._place(CELLS, model, lens) / path.name).exists() for lens in lenses)
+            if is_whole or all(one.error is not None for one in own.values()):
                 found |= own
         return found
-
-    def _is_whole(self, model: str, part: str) -> bool:
-        """Whether a part has its files in every lens's tables; someone may have removed one."""
-        manifest = self._manifest() or {"about": {}}
-        lenses = manifest["about"].get(model, {"lenses": {}})["lenses"]
-        return all((self._place(CELLS, model, lens) / part).exists() for lens in lenses)
 
     def commit(self, model: str, part: int, done: Done) -> None:
         """Add items to a part and close it; those it already holds stay, failed ones that came again do not.

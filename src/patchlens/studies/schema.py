@@ -7,6 +7,7 @@ not repeat. Null is "not known" or "does not apply", never a number.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
@@ -27,6 +28,11 @@ class Table:
     name: str
     partitions: tuple[str, ...]
     schema: pa.Schema
+
+    def files(self, folder: Path) -> list[Path]:
+        """Its files in a study's folder, in order."""
+        pattern = "/".join([*(f"{key}=*" for key in self.partitions), "*.parquet"])
+        return sorted((folder / self.name).glob(pattern))
 
 
 def _place() -> list[pa.Field]:

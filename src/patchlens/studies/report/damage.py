@@ -13,8 +13,7 @@ def damage(folder: Path) -> str | None:
     from patchlens.studies.schema import ITEMS, MODEL, TABLES
 
     for table in TABLES:
-        pattern = "/".join([*(f"{key}=*" for key in table.partitions), "*.parquet"])
-        for path in sorted((folder / table.name).glob(pattern)):
+        for path in table.files(folder):
             if fault := _fault(path):
                 model = path.relative_to(folder).parts[1 + table.partitions.index(MODEL)]
                 closing = folder / ITEMS.name / model / path.name

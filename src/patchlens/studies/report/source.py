@@ -90,8 +90,7 @@ def open_study(folder: str | Path) -> Generator[Source]:
 
 def _view(source: Source, table: Table) -> None:
     """A view of a table's files, or an empty table of its columns where there are none yet."""
-    pattern = "/".join([*(f"{key}=*" for key in table.partitions), "*.parquet"])
-    files = sorted((source.folder / table.name).glob(pattern))
+    files = table.files(source.folder)
     name = table.name if table.name == "items" else f"{table.name}_files"
     if files:
         listed = ", ".join(_quoted(_unglobbed(str(path))) for path in files)
