@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -25,31 +25,44 @@ DRAWS: Final = 8
 """Random sets of as many patches; the control is their mean."""
 
 
-def effect_rows(item: StudyItem, trace: Trace, reading: Reading, words: Sequence[Followed]) -> pa.Table:
+def effect_rows(
+    item: StudyItem, trace: Trace, readings: Mapping[str, Reading], words: Sequence[Followed]
+) -> dict[str, pa.Table]:
     """Change of the whole answer's log-probability, in nats, under ablations of patches.
 
     An ablated patch gets the mean state of all patches of its prompt, as they enter the decoder. ``pointed``:
     the tenth of the patches where the lens gives the answer's word the most, each at the layer where that is
     highest; its control is the mean over `DRAWS` random sets of as many, drawn by the item's name. ``all``:
     every patch, without control. No row without an answer or a picture, and no ``pointed`` where the lens
-    reads no patches.
+    reads no patches. What has no part in a lens is run once for all.
+
+    Args:
+        item: what was read.
+        trace: of it, through no lens.
+        readings: through each lens, by its name.
+        words: the words followed, in each of the readings.
+
+    Returns:
+        The rows of each lens.
     """
     if not trace.answer.ids or not trace.inputs.grids:
-        return EFFECTS.schema.empty_table()
+        return {lens: EFFECTS.schema.empty_table() for lens in readings}
     told = trace.adapter.continued(trace.inputs, trace.answer.ids)
     states = patch_states(trace.adapter, [told])
     by, total = Mean(states), len(states)
     size = math.ceil(SHARE * total)
     drawn = _drawn(item.name, total, size)
-    pointed = _pointed(reading, words, total, size)
-    sets = [range(total), *drawn, *([] if pointed is None else [pointed.tolist()])]
+    found = {lens: _pointed(reading, words, total, size) for lens, reading in readings.items()}
+    pointed = {lens: numbers.tolist() for lens, numbers in found.items() if numbers is not None}
+    sets = [range(total), *drawn, *pointed.values()]
     runs = rerun(trace.adapter, told).effects([(), *(Ablate(Patches(numbers), by) for numbers in sets)])
     plain, every, *rest = runs.total.tolist()
-    rows = [_row(item, "all", total, every - plain, None, 0)]
-    if pointed is not None:
-        control = float(np.mean(rest[:DRAWS])) - plain
-        rows.append(_row(item, "pointed", size, rest[DRAWS] - plain, control, DRAWS))
-    return pa.Table.from_pylist(rows, schema=EFFECTS.schema)
+    control = float(np.mean(rest[:DRAWS])) - plain
+    effects = dict(zip(pointed, rest[DRAWS:], strict=True))
+    rows = {lens: [_row(item, "all", total, every - plain, None, 0)] for lens in readings}
+    for lens, then in effects.items():
+        rows[lens].append(_row(item, "pointed", size, then - plain, control, DRAWS))
+    return {lens: pa.Table.from_pylist(own, schema=EFFECTS.schema) for lens, own in rows.items()}
 
 
 def _drawn(name: str, total: int, size: int) -> list[list[int]]:

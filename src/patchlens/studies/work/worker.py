@@ -153,6 +153,7 @@ class Worker:
             account = trace.attend("steps" if own.steps and len(trace.answer.ids) > 1 else "answer")
         tables: dict[str, dict[str, pa.Table]] = {}
         readings: dict[str, bytes] = {}
+        read: dict[str, Reading] = {}
         left_out: dict[str, str] = {}
         notes: dict[str, None] = dict.fromkeys(trace.notes)
         for name, lens in self._lenses.items():
@@ -168,12 +169,14 @@ class Worker:
                 CELLS.name: cell_rows(job.item, reading, first, account, self._language),
                 TARGETS.name: target_rows(job.item, reading, first, words),
             }
-            if own.effects:
-                tables[name][EFFECTS.name] = effect_rows(job.item, trace, reading, words)
+            read[name] = reading
             if own.readings:
                 readings[name] = to_bytes(reading)
         if not tables:
             raise SelectionError(f"read through none of the lenses: {_told(left_out)}")
+        if own.effects:
+            for name, effects in effect_rows(job.item, trace, read, words).items():
+                tables[name][EFFECTS.name] = effects
         notes |= dict.fromkeys(f"not read through {name}: {reason}" for name, reason in left_out.items())
         return Seen(self._row(job, trace, list(notes)), tables, readings)
 
