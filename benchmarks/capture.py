@@ -18,9 +18,9 @@ from PIL import Image
 from measure import interleaved, machine, peak_extra_bytes, ratio, table
 from others import made_tokenizer
 from patchlens.capture import capture
-from patchlens.inputs import prepare
 from patchlens.models.adapter import Adapter, Processing
 from patchlens.models.encode import Inputs
+from patchlens.models.inputs import prepare
 from patchlens.models.llava import LlavaAdapter
 from patchlens.models.text import TextAdapter
 

@@ -15,7 +15,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from measure import interleaved, machine, ratio, table
-from patchlens.bench.scenes import make_scene
 from patchlens.causal import (
     Ablate,
     Interventions,
@@ -26,10 +25,12 @@ from patchlens.causal import (
     patch_states,
     rerun,
 )
-from patchlens.inputs import prepare
-from patchlens.models import generate_greedy, load_adapter
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
+from patchlens.models.generate import generate_greedy
+from patchlens.models.inputs import prepare
+from patchlens.models.load import load_adapter
+from patchlens.scenes.scene import make_scene
 
 ONE, OURS = "one forward each", "patchlens, batched"
 QUESTION = "What is this?"

@@ -24,15 +24,15 @@ from torch import Tensor
 import patchlens as pl
 from measure import machine, table
 from patchlens.axes import FIT_KINDS, FitKind
-from patchlens.bench.questions import ask
-from patchlens.bench.scenes import make_scene
 from patchlens.lens import LogitLens, stream_statistics
 from patchlens.lens.closed_form import ClosedForm
-from patchlens.lens.divergence import kl_to_final
+from patchlens.lens.engine.divergence import kl_to_final
 from patchlens.lens.gradient import mean_kl, refine
 from patchlens.lens.states import StateBatch
 from patchlens.lens.tuned import Translators, TunedLens
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
+from patchlens.scenes.questions import ask
+from patchlens.scenes.scene import make_scene
 
 FIRST_SEED = 8_000_000
 TOLERANCE = 1e-4

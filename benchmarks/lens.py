@@ -17,7 +17,7 @@ import torch
 from measure import interleaved, machine, peak_extra_bytes, ratio, table
 from others import Case, Result, bare_gemm, decoding_loop, made_tokenizer, naive, nnsight, transformer_lens
 from patchlens.lens import LogitLens, stream_statistics
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
 
 GEMM, OURS = "bare product", "patchlens, all statistics"
 MODEL_LAYERS = 33

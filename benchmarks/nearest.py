@@ -18,7 +18,7 @@ from torch import Tensor
 from measure import Work, interleaved, machine, peak_extra_bytes, ratio, table
 from patchlens.lens.nearest import entries_at_once, search, unit
 from patchlens.lens.similar import TokenBank, similarity_statistics
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
 
 K = 5
 PRODUCT = "bare product, in chunks"

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from patchlens.lens.plan import make_plan
-from patchlens.unembed import Unembed
+from patchlens.lens.engine.chunks import make_plan
+from patchlens.models.unembed import Unembed
 
 Result = dict[str, Tensor]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens.reading import Reading
+from patchlens.reading.reading import Reading
 from patchlens.views.html import fill
 from patchlens.views.pictures import data_url
 from patchlens.views.words import percent, visible

@@ -22,12 +22,12 @@ import pyarrow.parquet as pq
 import torch
 
 from measure import machine
-from patchlens.bench.scenes import make_scene
-from patchlens.inputs import prepare
 from patchlens.models.encode import likeness
-from patchlens.pictures import open_picture
-from patchlens.reading import Reading
+from patchlens.models.inputs import prepare
+from patchlens.pictures.open import open_picture
+from patchlens.reading.reading import Reading
 from patchlens.run import Asked, Model, load, trace_together
+from patchlens.scenes.scene import make_scene
 from patchlens.studies.pools.here import Here
 from patchlens.studies.spec.study import Study, read_study
 from patchlens.studies.study import run_study

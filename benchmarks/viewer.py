@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from browser.find import find_browser, is_root
 from pages import older_page, real_reading
-from patchlens.reading import Reading
+from patchlens.reading.reading import Reading
 from patchlens.views.html import write_page
 from patchlens.views.words import visible
 

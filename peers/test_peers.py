@@ -8,9 +8,9 @@ from PIL import Image
 
 from patchlens.capture import capture
 from patchlens.lens import LogitLens, Statistics, stream_statistics
-from patchlens.models import load_adapter
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
+from patchlens.models.load import load_adapter
 from tiny import save as save_model
 from tiny import tiny_llava, tiny_mllama, tiny_qwen_vl
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from patchlens.grid import Grid, Places, Tile
-from patchlens.reading import Reading
-from patchlens.records import Answer, ModelInfo, Picture, Positions, Target
+from patchlens.pictures.grid import Grid, Places, Tile
+from patchlens.reading.reading import Reading
+from patchlens.reading.records import Answer, ModelInfo, Picture, Positions, Target
 
 WORDS = (
     *("<s>", "</s>", "<image>", "▁what", "▁is", "▁this", "?", "▁cat", "cat", "▁Cat", "▁Katze", "▁кошка"),

@@ -13,9 +13,9 @@ from patchlens import CrossLens, LogitLens
 from patchlens.attention import CLASSES, SinkRule, account, contributions, find_queries, with_account
 from patchlens.attention.report import to_json
 from patchlens.errors import NumericsError, SelectionError
-from patchlens.records import Answer
+from patchlens.reading.records import Answer
+from patchlens.reading.validate import check
 from patchlens.run import Model
-from patchlens.validate import check
 from test_attention import EVERY, MIDDLE, cast, eager_attentions, encoded, fingerprint
 from tiny import VISION, tiny_llama, tiny_llava, tiny_mllama, tiny_qwen_vl
 

@@ -7,11 +7,11 @@ from PIL import Image
 from transformers import Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from patchlens.attention import BlockTerms, contributions
-from patchlens.bench.scenes import make_scene
 from patchlens.errors import IdentityCheckError, SelectionError, TargetError, UnsupportedModelError
-from patchlens.models import load_adapter
 from patchlens.models.encoder import Processing
+from patchlens.models.load import load_adapter
 from patchlens.models.text import TextAdapter
+from patchlens.scenes.scene import make_scene
 from tiny import (
     BUILDERS,
     VISION,

@@ -270,7 +270,7 @@ def test_interrupting_leaves_nothing_half_written(run, llava, picture, tmp_path,
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("patchlens.store.to_bytes", interrupt)
+    monkeypatch.setattr("patchlens.reading.store.to_bytes", interrupt)
     before = sorted(tmp_path.iterdir())
     code, _, err = run("read", picture, "-p", "a", "-m", llava, "-o", tmp_path / "a.safetensors")
     assert code == 130 and "Traceback" not in err

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patchlens.axes import PositionKind
-from patchlens.grid import (
+from patchlens.pictures.grid import (
     Canvas,
     Grid,
     boxes,

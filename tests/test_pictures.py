@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import patchlens.pictures as pictures_module
+import patchlens.pictures.open as pictures_module
 from patchlens.errors import ImageError, PromptError
-from patchlens.inputs import prepare
-from patchlens.pictures import OpenedPicture, open_picture, without_metadata
+from patchlens.models.inputs import prepare
+from patchlens.pictures.open import OpenedPicture, open_picture, without_metadata
 from tiny import tiny_llama, tiny_llava, tiny_mllama, tiny_qwen_vl
 
 NOISE = Image.effect_noise((64, 48), 90).convert("RGB")

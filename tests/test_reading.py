@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from patchlens.errors import MissingExtraError, SelectionError, TargetError
-from patchlens.records import Answer
+from patchlens.reading.records import Answer
 from readings import WORDS, make_reading
 
 READING = make_reading(rows=3, cols=4, k=5, steps=3, targets=("cat", "giraffe"))

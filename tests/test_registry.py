@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from patchlens import load
-from patchlens.bench.scenes import make_scene
 from patchlens.demo import bundled_lenses, bundled_models
 from patchlens.errors import PatchlensError, SelectionError
 from patchlens.lens import LogitLens
-from patchlens.registry import find_lens
+from patchlens.lens.registry import find_lens
+from patchlens.scenes.scene import make_scene
 from tiny import tiny_gpt2
 
 

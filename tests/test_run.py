@@ -5,12 +5,12 @@ import pytest
 import torch
 from PIL import Image
 
-from patchlens.bench.scenes import make_scene
 from patchlens.demo.domain import SceneDomain
 from patchlens.errors import PatchlensError, SelectionError, TargetError
 from patchlens.lens import LogitLens
+from patchlens.reading.store import open_reading
 from patchlens.run import Model, load, select_positions
-from patchlens.store import open_reading
+from patchlens.scenes.scene import make_scene
 from tiny import tiny_gpt2, tiny_llama, tiny_llava, tiny_mllama, tiny_qwen_vl
 
 BUILDERS = {

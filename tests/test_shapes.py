@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from patchlens.lens import LogitLens
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
 
 
 def test_a_tensor_of_the_wrong_rank_is_refused():

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save
 
-from patchlens import store
 from patchlens.errors import FormatError, OutputError
-from patchlens.reading import Reading
-from patchlens.records import Channel
-from patchlens.sealed import sha256
-from patchlens.store import open_reading, to_bytes
-from patchlens.validate import ARRAYS, check
+from patchlens.reading import store
+from patchlens.reading.reading import Reading
+from patchlens.reading.records import Channel
+from patchlens.reading.seal import sha256
+from patchlens.reading.store import open_reading, to_bytes
+from patchlens.reading.validate import ARRAYS, check
 from readings import HOSTILE, WORDS, make_reading
 
 GOLDEN = Path(__file__).parent / "golden" / "reading-v1.safetensors"

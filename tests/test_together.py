@@ -6,10 +6,10 @@ from PIL import Image
 
 from patchlens.capture import capture, capture_together
 from patchlens.demo import demo_pictures
-from patchlens.inputs import prepare
 from patchlens.models.encode import likeness
 from patchlens.models.generate import generate_greedy
-from patchlens.pictures import open_picture
+from patchlens.models.inputs import prepare
+from patchlens.pictures.open import open_picture
 from patchlens.run import Asked, load, trace_together
 from tiny import BUILDERS, VISION
 

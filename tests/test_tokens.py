@@ -5,7 +5,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from patchlens.errors import TargetError
-from patchlens.tokens import find_target, form_targets, piece_table
+from patchlens.models.tokens import find_target, form_targets, piece_table
 from tiny import tiny_tokenizer
 
 

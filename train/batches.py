@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from patchlens.bench.questions import ask
-from patchlens.bench.scenes import Scene
-from patchlens.bench.vocabulary import CONCEPTS, names
+from patchlens.scenes.questions import ask
+from patchlens.scenes.scene import Scene
+from patchlens.scenes.vocabulary import CONCEPTS, names
 from train.architectures import END_ID, PAD_ID, START_ID
 from train.texts import text_only
 from train.tokens import first_pieces, languages_of_forms

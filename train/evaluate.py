@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from patchlens.bench.phrases import QuestionKind
-from patchlens.bench.questions import Question, ask
-from patchlens.bench.scenes import SIZE, Kind, Scene, make_scene
-from patchlens.bench.vocabulary import LANGUAGES, OBJECTS, SHAPES, names
+from patchlens.scenes.phrases import QuestionKind
+from patchlens.scenes.questions import Question, ask
+from patchlens.scenes.scene import SIZE, Kind, Scene, make_scene
+from patchlens.scenes.vocabulary import LANGUAGES, OBJECTS, SHAPES, names
 from train.render import GRID, HELD_OUT_SEEDS, slots
 
 SORTS: dict[str, tuple[Kind, QuestionKind]] = {

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from patchlens.bench.scenes import make_scene
 from patchlens.demo.domain import SceneDomain
+from patchlens.scenes.scene import make_scene
 from train.evaluate import Loaded
 from train.strangers import SORTS, strangers
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-ASSETS = Path(__file__).parents[1] / "src/patchlens/bench/assets"
+ASSETS = Path(__file__).parents[1] / "src/patchlens/scenes/assets"
 CELL = 80
 COLUMNS = 6
 STRIKE = 109

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchlens.bench.scenes import Kind, make_scene
 from patchlens.demo import bundled_models
+from patchlens.scenes.scene import Kind, make_scene
 from train.evaluate import answers, load
 
 FOLDER = Path(__file__).parents[1] / "src/patchlens/demo/pictures"

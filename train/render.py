@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from patchlens.bench.scenes import SIZE, Scene, make_scene
+from patchlens.scenes.scene import SIZE, Scene, make_scene
 
 GRID = 10
 SLOTS = 10

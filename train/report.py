@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import transformers
 
-from patchlens.bench.scenes import make_scene
+from patchlens.scenes.scene import make_scene
 from train.evaluate import Loaded, accuracy, llava_readability, load, mllama_readability
 from train.export import MODELS
 from train.fit_domain import fit_domain, llava_patch_states, mllama_patch_states

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from patchlens.bench.scenes import SIZE, make_scene
+from patchlens.scenes.scene import SIZE, make_scene
 
 Pixels = np.ndarray
 

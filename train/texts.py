@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from patchlens.bench import phrases
-from patchlens.bench.phrases import SIDES
-from patchlens.bench.questions import DIRECTIONS, Question, ask, caption, neighbour
-from patchlens.bench.scenes import Scene
-from patchlens.bench.vocabulary import CATEGORIES, CONCEPTS, OBJECTS, SHAPES
+from patchlens.scenes import phrases
+from patchlens.scenes.phrases import SIDES
+from patchlens.scenes.questions import DIRECTIONS, Question, ask, caption, neighbour
+from patchlens.scenes.scene import Scene
+from patchlens.scenes.vocabulary import CATEGORIES, CONCEPTS, OBJECTS, SHAPES
 
 NAMED = [c for c in CONCEPTS.values() if c.sort != "pattern"]
 

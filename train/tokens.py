@@ -9,9 +9,9 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from patchlens.bench.questions import QUESTION_KINDS, ask
-from patchlens.bench.scenes import make_scene
-from patchlens.bench.vocabulary import CONCEPTS, LANGUAGES, names
+from patchlens.scenes.questions import QUESTION_KINDS, ask
+from patchlens.scenes.scene import make_scene
+from patchlens.scenes.vocabulary import CONCEPTS, LANGUAGES, names
 
 UNKNOWN, START, END, PAD = "<unk>", "<s>", "</s>", "<pad>"
 SPLIT_WORDS = ("giraffe", "strawberry", "sunflower", "butterfly", "Schmetterling")

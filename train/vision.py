@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration, MllamaForConditionalGeneration
 
-from patchlens.bench.vocabulary import BACKGROUNDS, COLOURS, OBJECTS, PATTERNS, SHAPES
+from patchlens.scenes.vocabulary import BACKGROUNDS, COLOURS, OBJECTS, PATTERNS, SHAPES
 from train.loop import fit
 from train.render import SLOTS, Rendered
 

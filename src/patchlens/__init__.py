@@ -18,10 +18,10 @@ from patchlens.errors import PatchlensError as PatchlensError
 if TYPE_CHECKING:
     from patchlens.lens import CrossLens as CrossLens
     from patchlens.lens import LogitLens as LogitLens
-    from patchlens.reading import Reading as Reading
+    from patchlens.reading.reading import Reading as Reading
+    from patchlens.reading.store import open_reading as open_reading
     from patchlens.run import Model as Model
     from patchlens.run import load as load
-    from patchlens.store import open_reading as open_reading
     from patchlens.studies.spec.study import read_study as read_study
     from patchlens.studies.study import run_study as run_study
     from patchlens.trace import Trace as Trace
@@ -36,8 +36,8 @@ _HOMES = {
     "Trace": ("patchlens.trace", "Trace"),
     "LogitLens": ("patchlens.lens", "LogitLens"),
     "CrossLens": ("patchlens.lens", "CrossLens"),
-    "Reading": ("patchlens.reading", "Reading"),
-    "open_reading": ("patchlens.store", "open_reading"),
+    "Reading": ("patchlens.reading.reading", "Reading"),
+    "open_reading": ("patchlens.reading.store", "open_reading"),
     "read_study": ("patchlens.studies.spec.study", "read_study"),
     "run_study": ("patchlens.studies.study", "run_study"),
     "write_page": ("patchlens.views.html", "write_page"),

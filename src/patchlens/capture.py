@@ -11,8 +11,8 @@ from torch import Tensor
 
 from patchlens.axes import check_layers
 from patchlens.errors import NumericsError, SelectionError
-from patchlens.inputs import Inputs
 from patchlens.models.adapter import Adapter, OnState
+from patchlens.models.inputs import Inputs
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def capture(
 
     Args:
         adapter: the model.
-        inputs: what `patchlens.inputs.prepare` made.
+        inputs: what `patchlens.models.inputs.prepare` made.
         layers: which layers to keep, 0 (embeddings) to ``n_layers``, negative from the end; None for all.
         positions: which positions of the sequence, negative from the end; None for all.
 

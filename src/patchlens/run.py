@@ -17,16 +17,16 @@ from patchlens.capture import Captured, capture_together, joint_tensors
 from patchlens.demo import bundled_models
 from patchlens.demo.domain import SceneDomain
 from patchlens.errors import SelectionError
-from patchlens.inputs import prepare
-from patchlens.models import load_adapter
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
 from patchlens.models.generate import generate_together
-from patchlens.pictures import OpenedPicture, PictureLike, open_picture
+from patchlens.models.inputs import prepare
+from patchlens.models.load import load_adapter
+from patchlens.models.tokens import answer_text
+from patchlens.pictures.open import OpenedPicture, PictureLike, open_picture
 from patchlens.progress import Progress, silent
-from patchlens.records import Answer
+from patchlens.reading.records import Answer
 from patchlens.selection import POSITION_GROUPS
-from patchlens.tokens import answer_text
 from patchlens.trace import Trace
 
 

@@ -18,8 +18,6 @@ from patchlens.axes import FitKind, fit_kind
 from patchlens.capture import Captured
 from patchlens.demo import GENERIC_PROMPT, bundled_models
 from patchlens.errors import SelectionError
-from patchlens.grid import Places
-from patchlens.inputs import prepare
 from patchlens.lens import (
     KindedLens,
     Lens,
@@ -32,12 +30,14 @@ from patchlens.lens import (
 from patchlens.lens.contextual import with_contextual_channel
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
-from patchlens.pictures import OpenedPicture
+from patchlens.models.inputs import prepare
+from patchlens.models.tokens import find_target, piece_table
+from patchlens.pictures.grid import Places
+from patchlens.pictures.open import OpenedPicture
 from patchlens.progress import Progress
-from patchlens.reading import Reading
-from patchlens.records import CHANNELS, CONTEXTUAL, Answer, ModelInfo, Picture, Positions, Target
-from patchlens.tokens import find_target, piece_table
-from patchlens.validate import check
+from patchlens.reading.reading import Reading
+from patchlens.reading.records import CHANNELS, CONTEXTUAL, Answer, ModelInfo, Picture, Positions, Target
+from patchlens.reading.validate import check
 
 GENERAL_PROMPT = "Write a general description of the image."
 """The generic prompt of relative attention, as Zhang et al. 2025 put it; bundled models know another."""

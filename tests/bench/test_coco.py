@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from patchlens.bench.coco import coco_exam, decode_runs, fill_polygon
 from patchlens.bench.exam import Batch, Exam, drawn
 from patchlens.bench.examine import Subject, Tallies, examine, find_candidates
 from patchlens.bench.labels import scene_forms
-from patchlens.bench.truth import Labelled
-from patchlens.bench.vocabulary import OBJECTS, names
+from patchlens.data.coco import coco_exam, decode_runs, fill_polygon
 from patchlens.errors import DataError, SelectionError
 from patchlens.lens import LogitLens
 from patchlens.run import load
+from patchlens.scenes.truth import Labelled
+from patchlens.scenes.vocabulary import OBJECTS, names
 
 # What the format's own tools write for the masks drawn below.
 SMALL = "01f02^O00000<"

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from patchlens.bench.intervals import Estimate, clears, estimate
-from patchlens.bench.metrics import auroc, best_threshold, hits, iou, marginal_bias, pointing
+from patchlens.bench.metrics import best_threshold, hits, iou, marginal_bias, pointing
+from patchlens.stats.ranks import auroc
 
 
 def brute_auroc(scores: np.ndarray, positive: np.ndarray) -> float:

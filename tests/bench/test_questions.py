@@ -3,10 +3,10 @@ import itertools
 import numpy as np
 import pytest
 
-from patchlens.bench import phrases
-from patchlens.bench.questions import QUESTION_KINDS, ask, caption, neighbour
-from patchlens.bench.scenes import PlacedObject, Scene, make_scene
-from patchlens.bench.vocabulary import CONCEPTS, LANGUAGES, names
+from patchlens.scenes import phrases
+from patchlens.scenes.questions import QUESTION_KINDS, ask, caption, neighbour
+from patchlens.scenes.scene import PlacedObject, Scene, make_scene
+from patchlens.scenes.vocabulary import CONCEPTS, LANGUAGES, names
 
 EMPTY = np.zeros((140, 140), bool)
 

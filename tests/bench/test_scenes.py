@@ -3,9 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from patchlens.bench.scenes import KINDS, SIZE, Scene, make_scene
-from patchlens.bench.sprites import COLOUR_VALUES, emoji, outline, shape, sheet
-from patchlens.bench.vocabulary import CONCEPTS, OBJECTS, SHAPES
+from patchlens.scenes.scene import KINDS, SIZE, Scene, make_scene
+from patchlens.scenes.sprites import COLOUR_VALUES, emoji, outline, shape, sheet
+from patchlens.scenes.vocabulary import CONCEPTS, OBJECTS, SHAPES
 
 SEEDS = range(400, 440)
 

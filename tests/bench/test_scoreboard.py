@@ -16,11 +16,11 @@ from patchlens.bench.labels import ConceptIds
 from patchlens.bench.probe import Drift, Seen, look, shot_for, take
 from patchlens.bench.score import METRICS, Tally, mean_elsewhere, score_drift, score_patches
 from patchlens.bench.scoreboard import choose, score_model
-from patchlens.bench.truth import Thing, Truth, patch_truth
 from patchlens.errors import SelectionError
 from patchlens.lens import CrossLens, LogitLens
 from patchlens.lens.embedding import EmbeddingLens
 from patchlens.run import load
+from patchlens.scenes.truth import Thing, Truth, patch_truth
 
 CONCEPTS = ConceptIds(
     {

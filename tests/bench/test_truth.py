@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from patchlens import grid
 from patchlens.bench.exam import drawn
 from patchlens.bench.labels import NO_ID, concept_ids, scene_forms
-from patchlens.bench.scenes import KINDS, make_scene
-from patchlens.bench.truth import Thing, coverage, patch_truth
 from patchlens.demo import bundled_models
+from patchlens.pictures import grid
+from patchlens.scenes.scene import KINDS, make_scene
+from patchlens.scenes.truth import Thing, coverage, patch_truth
 
 
 @pytest.mark.parametrize("kind", KINDS)

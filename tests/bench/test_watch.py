@@ -16,7 +16,7 @@ from patchlens.bench.score import Map
 from patchlens.bench.watch import Watched, best_ways, watch
 from patchlens.capture import capture
 from patchlens.errors import UnsupportedModelError
-from patchlens.inputs import prepare
+from patchlens.models.inputs import prepare
 from patchlens.run import load
 
 SEVERAL = 50_000_002

@@ -8,7 +8,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from browser.watch import Watch, settle
-from patchlens.reading import Reading
+from patchlens.reading.reading import Reading
 from patchlens.views.html import write_page
 
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"

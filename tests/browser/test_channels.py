@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from playwright.sync_api import Page, expect
 
 from browser.pages import Opener
-from patchlens.reading import Reading
-from patchlens.records import Channel
+from patchlens.reading.reading import Reading
+from patchlens.reading.records import Channel
 from readings import make_reading
 
 PAINTED = """() => {

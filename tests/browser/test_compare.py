@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from browser.pages import Opener
-from patchlens.reading import Reading
+from patchlens.reading.reading import Reading
 from readings import make_reading
 
 

@@ -12,8 +12,17 @@ from PIL import Image
 from playwright.sync_api import Locator, Page
 
 from browser.pages import Opener
-from patchlens.grid import Canvas, Grid, boxes, centred, padded_square, patch_places, single_grid, tiled_grid
-from patchlens.reading import Reading
+from patchlens.pictures.grid import (
+    Canvas,
+    Grid,
+    boxes,
+    centred,
+    padded_square,
+    patch_places,
+    single_grid,
+    tiled_grid,
+)
+from patchlens.reading.reading import Reading
 from patchlens.run import Model, load
 from readings import make_picture, make_reading
 from tiny import tiny_qwen_vl

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from playwright.sync_api import Page
 
 from browser.pages import Opener
-from patchlens.reading import Reading
-from patchlens.records import Channel
+from patchlens.reading.reading import Reading
+from patchlens.reading.records import Channel
 from patchlens.views.html import frame
 from patchlens.views.words import visible_text
 from readings import WORDS, make_reading

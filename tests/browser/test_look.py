@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page
 
 from browser.pages import Opener, shoot
-from patchlens.reading import Reading
+from patchlens.reading.reading import Reading
 from patchlens.run import load
 from readings import make_reading
 

@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from browser.pages import Opener
 from browser.watch import settle
-from patchlens.reading import Reading
+from patchlens.reading.reading import Reading
 from readings import HOSTILE, WORDS, make_reading
 
 # As in viewer/src/matrix/layout.ts, on a wide page.

@@ -7,7 +7,7 @@ from typing import Any
 from playwright.sync_api import Frame, Page, expect
 
 from browser.pages import Opener
-from patchlens.reading import Reading
+from patchlens.reading.reading import Reading
 from patchlens.views.html import asset
 from patchlens.views.payload import pack
 from readings import make_reading

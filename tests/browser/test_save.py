@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from browser.pages import Opener
-from patchlens.reading import Reading
+from patchlens.reading.reading import Reading
 from readings import HOSTILE, WORDS, make_reading
 
 

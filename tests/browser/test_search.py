@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from browser.heat import go_to_layer, patch_pixels, search
 from browser.pages import Opener
-from patchlens.reading import Reading
+from patchlens.reading.reading import Reading
 from readings import make_reading
 
 ROWS, COLS = 6, 8

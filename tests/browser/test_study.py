@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from browser.pages import SCREENSHOTS, Opener
 from browser.watch import Watch, settle
-from patchlens.store import save_reading
+from patchlens.reading.store import save_reading
 from patchlens.studies.report import make_report, write_report
 from readings import HOSTILE, make_reading
 from studies.made_study import write_study

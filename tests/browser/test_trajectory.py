@@ -14,8 +14,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from browser.heat import go_to_layer, next_frame, patch_pixels, search
 from browser.pages import Opener
-from patchlens.reading import Reading
-from patchlens.records import Channel
+from patchlens.reading.reading import Reading
+from patchlens.reading.records import Channel
 from readings import make_reading
 
 ROWS, COLS, LAYERS = 4, 5, 8

@@ -20,8 +20,8 @@ from patchlens.causal import (
     rerun,
 )
 from patchlens.errors import InterventionError, NumericsError, PromptError, SelectionError, TargetError
-from patchlens.models import load_adapter
 from patchlens.models.generate import generate_greedy
+from patchlens.models.load import load_adapter
 from tiny import BUILDERS, VISION
 
 EVERY = pytest.mark.parametrize("family", BUILDERS)

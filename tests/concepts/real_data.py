@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from patchlens.reading import Reading
-from patchlens.records import Answer, ModelInfo, Positions
+from patchlens.reading.reading import Reading
+from patchlens.reading.records import Answer, ModelInfo, Positions
 from readings import make_grid, make_picture, patch_rows
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "llava15_coco"

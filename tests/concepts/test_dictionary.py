@@ -2,9 +2,9 @@
 
 import pytest
 
-from patchlens.bench.vocabulary import CONCEPTS, names
 from patchlens.concepts.dictionary import NAMELESS, Dictionary
 from patchlens.errors import DataError, SelectionError
+from patchlens.scenes.vocabulary import CONCEPTS, names
 
 HEADER = "key\tsort\ten\tit\n"
 

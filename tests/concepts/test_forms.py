@@ -7,7 +7,7 @@ from spoken import spoken
 
 from patchlens.concepts import Dictionary, first_forms, form_tokens
 from patchlens.errors import SelectionError, TargetError
-from patchlens.records import Answer
+from patchlens.reading.records import Answer
 from readings import WORDS, make_reading
 
 NOTHING = ["?", "?"]

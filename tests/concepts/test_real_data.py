@@ -9,7 +9,7 @@ import pytest
 from real_data import DATA, SIDE, raw, reading
 
 from patchlens.concepts import first_forms, form_tokens, languages
-from patchlens.validate import check
+from patchlens.reading.validate import check
 
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the readings of LLaVA-1.5-7B are not here")
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from patchlens.data.items import FIT_SEEDS, digest
 from patchlens.errors import DataError, ImageError
 from patchlens.fit import Item, read_items
-from patchlens.fit.data import FIT_SEEDS, digest
 
 
 def paint(path, seed=0):

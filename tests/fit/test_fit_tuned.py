@@ -95,7 +95,7 @@ def test_only_train_pictures_are_fitted_on(model, items, fitted):
 
 
 def sides_of(items):
-    from patchlens.fit.data import digest
+    from patchlens.data.items import digest
     from patchlens.fit.split import groups_of, split
 
     groups = groups_of([[digest(picture) for picture in item.open()] for item in items])

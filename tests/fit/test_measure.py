@@ -6,11 +6,11 @@ import torch
 
 from patchlens.fit.measure import measure
 from patchlens.fit.report import kind_report, scores
-from patchlens.intervals import bootstrap
 from patchlens.lens import LogitLens, read_statistics
 from patchlens.lens.states import StateBatch
 from patchlens.lens.tuned import Translators, TunedLens
 from patchlens.run import Model
+from patchlens.stats.intervals import bootstrap
 from pictures_of import noise
 from tiny import tiny_gemma2, tiny_gpt2, tiny_llava
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from patchlens.lens.closed_form import ClosedForm
 from patchlens.lens.states import StateBatch
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
 
 D_MODEL, N_LAYERS, VOCAB = 16, 3, 120
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from patchlens.lens import LogitLens, Statistics, stream_statistics
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from test_tuned import made
 from patchlens.errors import FormatError, LensError, OutputError
 from patchlens.lens.belrose import read_tuned_lens, unembed_hash, write_tuned_lens
 from patchlens.lens.tuned import TunedLens
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tuned-lens"
 

@@ -8,7 +8,7 @@ from lens_oracle import make_states, make_unembed
 from patchlens.errors import FitError
 from patchlens.lens import LogitLens, read_statistics
 from patchlens.lens.closed_form import ClosedForm, best_temperatures
-from patchlens.lens.divergence import kl_to_final
+from patchlens.lens.engine.divergence import kl_to_final
 from patchlens.lens.reservoir import Reservoir
 from patchlens.lens.states import StateBatch
 from patchlens.lens.tuned import TunedLens, after_norm

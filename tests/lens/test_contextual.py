@@ -7,13 +7,13 @@ import pytest
 import torch
 from lens_oracle import make_states
 
-from patchlens.bench.scenes import make_scene
 from patchlens.capture import capture
 from patchlens.errors import NumericsError, SelectionError
-from patchlens.inputs import prepare
 from patchlens.lens.contextual import contextual_answer, contextual_map, contextual_maps, grounding_score
+from patchlens.models.inputs import prepare
+from patchlens.reading.store import open_reading
 from patchlens.run import load
-from patchlens.store import open_reading
+from patchlens.scenes.scene import make_scene
 from patchlens.views.html import page
 
 

@@ -5,13 +5,13 @@ from PIL import Image
 
 from patchlens.attention import contributions
 from patchlens.attention.channels import with_answer_channels
-from patchlens.bench.scenes import make_scene
 from patchlens.capture import capture
 from patchlens.errors import SelectionError
 from patchlens.lens import CrossLens, Lens, VisionLens
 from patchlens.lens.cross import fully_attended
+from patchlens.reading.store import open_reading
 from patchlens.run import Model, load
-from patchlens.store import open_reading
+from patchlens.scenes.scene import make_scene
 from tiny import tiny_llava, tiny_mllama
 
 NOISE = Image.effect_noise((40, 28), 90).convert("RGB")

@@ -5,9 +5,9 @@ import torch
 from lens_oracle import all_logits, make_states, make_unembed
 from test_memory import peak_bytes
 
-from patchlens.lens import divergence
-from patchlens.lens.divergence import kl_to_final
-from patchlens.lens.plan import make_plan
+from patchlens.lens.engine import divergence
+from patchlens.lens.engine.chunks import make_plan
+from patchlens.lens.engine.divergence import kl_to_final
 
 FORMS = [
     {},

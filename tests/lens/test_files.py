@@ -15,8 +15,8 @@ from test_tuned import made
 from patchlens.errors import FormatError, LensError, OutputError
 from patchlens.lens import files
 from patchlens.lens.files import LENSES, SEAL, open_lens, read_manifest, save_lens, unembed_sha256
-from patchlens.sealed import sha256
-from patchlens.store import open_reading
+from patchlens.reading.seal import sha256
+from patchlens.reading.store import open_reading
 from readings import make_reading
 from tiny import tiny_llama
 

@@ -12,8 +12,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from patchlens.capture import capture
 from patchlens.errors import FitError, FormatError, NumericsError, SelectionError
 from patchlens.lens import KindedLens, Lens, LogitLens, files, read_statistics
+from patchlens.lens.engine.rank import concept_spread, effective_rank, norm_gain
 from patchlens.lens.jacobian import JacobianLens, Jacobians
-from patchlens.lens.rank import concept_spread, effective_rank, norm_gain
 from patchlens.lens.vjp import fit_jacobian, positions, settled
 from patchlens.models.encoder import Processing
 from patchlens.models.text import TextAdapter

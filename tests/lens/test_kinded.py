@@ -7,7 +7,7 @@ import torch
 
 from patchlens.axes import fit_kind
 from patchlens.lens import KindedLens, LogitLens, read_statistics, stream_statistics
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
 
 
 @dataclass(frozen=True)

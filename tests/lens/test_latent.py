@@ -9,17 +9,17 @@ import torch
 from lens_oracle import Oracle
 from torch.nn.functional import normalize
 
-from patchlens.bench.scenes import make_scene
 from patchlens.capture import capture
 from patchlens.errors import DataError, FormatError, LensError, NumericsError, PromptError, SelectionError
-from patchlens.inputs import prepare
 from patchlens.lens.bank import Bank
 from patchlens.lens.contexts import Occurrence, build_bank, choose, source_layers
 from patchlens.lens.embedding import EmbeddingLens
 from patchlens.lens.files import open_lens, save_lens
 from patchlens.lens.latent import LatentLens
+from patchlens.models.inputs import prepare
+from patchlens.reading.store import open_reading
 from patchlens.run import Model, load
-from patchlens.store import open_reading
+from patchlens.scenes.scene import make_scene
 from patchlens.views.html import page
 from patchlens.views.payload import pack
 from tiny import CORPUS, tiny_gpt2, tiny_llama, tiny_llava, tiny_mllama, tiny_qwen_vl

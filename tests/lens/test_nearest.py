@@ -13,7 +13,7 @@ from patchlens.errors import NumericsError, SelectionError, TargetError
 from patchlens.lens.embedding import EmbeddingLens
 from patchlens.lens.nearest import search
 from patchlens.lens.similar import TokenBank, similarity_statistics
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
 
 
 def cosines(states, bank):

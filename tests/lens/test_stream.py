@@ -10,7 +10,7 @@ from lens_oracle import all_logits, make_states, make_unembed, oracle, read
 
 from patchlens.errors import NumericsError, SelectionError, TargetError
 from patchlens.lens import Lens, LogitLens, stream_statistics
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
 
 FLOAT32 = {"atol": 1e-4, "rtol": 1e-5}
 HEADS = {

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchlens.lens.topk import decode, encode
+from patchlens.lens.engine.topk import decode, encode
 
 SCORE = st.floats(width=32, allow_nan=False) | st.sampled_from([0.0, -0.0, 1.0])
 PAIRS = st.lists(st.tuples(SCORE, st.integers(0, 2**31 - 1)), min_size=1, max_size=20)

@@ -16,9 +16,9 @@ from PIL import Image
 from transformers import CLIPImageProcessorPil, LlavaImageProcessorPil
 
 from patchlens.capture import capture
-from patchlens.grid import Places, tile_boxes
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
+from patchlens.pictures.grid import Places, tile_boxes
 from tiny import tiny_llava, tiny_mllama, tiny_qwen_vl
 
 PROCESSORS = {

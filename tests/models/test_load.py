@@ -14,8 +14,8 @@ from transformers.utils import logging as transformers_logging
 import patchlens.models.source as source_module
 from patchlens.capture import capture
 from patchlens.errors import ModelNotFoundError, SelectionError, UnsupportedModelError
-from patchlens.models import adapt, load_adapter, supported_families
 from patchlens.models.adapter import Adapter
+from patchlens.models.load import adapt, load_adapter, supported_families
 from tiny import BUILDERS, VISION, save, tiny_gpt2, tiny_llama, tiny_llava, tiny_mllama, tiny_qwen_vl
 
 RED = Image.effect_noise((50, 70), 80).convert("RGB")

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from patchlens.errors import FormatError
-from patchlens.intervals import t95
+from patchlens.stats.intervals import t95
 from patchlens.studies.report import Report, make_report
 from studies import made_study
 from studies.made_study import GROUPS, LAYERS, LENSES, MadeStudy, write_study

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from patchlens.intervals import t95, wilson
+from patchlens.stats.intervals import t95, wilson
 from patchlens.studies.report import make_report, nulls
 from patchlens.studies.report.chance import holm, least_p, p_beside
 from patchlens.studies.report.nulls import against_rest, paired, unpaired

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from patchlens.cli import app as application
 from patchlens.errors import FormatError, OutputError
-from patchlens.store import save_reading
+from patchlens.reading.store import save_reading
 from patchlens.studies.layout import file_name
 from patchlens.studies.report import make_report, write, write_report
 from patchlens.studies.report.tables import Table

@@ -10,8 +10,8 @@ from small_study import content, leftovers, noise_picture, rows, write_spec
 from patchlens import files
 from patchlens.errors import OutputError, PatchlensError, StudyError
 from patchlens.lens import CrossLens
+from patchlens.reading.store import open_reading
 from patchlens.run import load
-from patchlens.store import open_reading
 from patchlens.studies.folder import StudyFolder
 from patchlens.studies.pools.here import Here
 from patchlens.studies.schema import TABLES

@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import AutoProcessor, AutoTokenizer
 
-from patchlens.bench.scenes import make_scene
-from patchlens.bench.vocabulary import names
 from patchlens.demo import bundled_models
+from patchlens.scenes.scene import make_scene
+from patchlens.scenes.vocabulary import names
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 

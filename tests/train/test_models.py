@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from patchlens.bench.questions import ask
-from patchlens.bench.scenes import make_scene
-from patchlens.bench.vocabulary import names
 from patchlens.demo import bundled_models, demo_pictures
 from patchlens.demo.domain import SceneDomain
+from patchlens.scenes.questions import ask
+from patchlens.scenes.scene import make_scene
+from patchlens.scenes.vocabulary import names
 
 FRESH = 40_000_000
 pytestmark = pytest.mark.filterwarnings("ignore")

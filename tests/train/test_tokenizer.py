@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from patchlens.bench.vocabulary import CONCEPTS, names
 from patchlens.demo import bundled_models
+from patchlens.scenes.vocabulary import CONCEPTS, names
 
 SPLIT = {"giraffe", "strawberry", "sunflower", "butterfly", "Schmetterling", "Schmetterlinge"}
 TOKENIZERS = {name: AutoTokenizer.from_pretrained(folder) for name, folder in bundled_models().items()}

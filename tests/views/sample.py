@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens.reading import Reading
-from patchlens.records import Channel
+from patchlens.reading.reading import Reading
+from patchlens.reading.records import Channel
 from patchlens.views.payload import KINDS, pack
 from readings import make_reading
 from views import unpacked

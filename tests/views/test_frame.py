@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patchlens.errors import OutputError
-from patchlens.reading import Reading
+from patchlens.reading.reading import Reading
 from patchlens.views.html import page, write_page
 from patchlens.views.payload import pack
 from readings import HOSTILE, WORDS, make_reading

@@ -14,9 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from patchlens.grid import Places
-from patchlens.reading import Reading
-from patchlens.records import Channel, Positions, Target
+from patchlens.pictures.grid import Places
+from patchlens.reading.reading import Reading
+from patchlens.reading.records import Channel, Positions, Target
 from patchlens.views.coding import choose, deflate, magnitude_codes, signed_codes
 from patchlens.views.html import page
 from patchlens.views.payload import KINDS, pack

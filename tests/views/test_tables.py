@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from patchlens.errors import SelectionError
-from patchlens.reading import Reading
+from patchlens.reading.reading import Reading
 from patchlens.views.places import place_name
 from patchlens.views.summary import to_json
 from patchlens.views.tables import print_identity, print_models, print_reading

@@ -16,8 +16,8 @@ from patchlens.attention.queries import Queries
 from patchlens.attention.sinks import SinkRule
 from patchlens.axes import CLASSES, VISION, PositionKind
 from patchlens.errors import SelectionError
-from patchlens.grid import Grid, Places
-from patchlens.records import Answer
+from patchlens.pictures.grid import Grid, Places
+from patchlens.reading.records import Answer
 
 MAPS = ("attention", "norms", "relative", "difference")
 """What `Account.patch_map` can lay out."""

@@ -18,10 +18,10 @@ from patchlens.attention.sinks import SinkRule
 from patchlens.attention.terms import BlockTerms
 from patchlens.axes import POSITION, VISION, PositionKind, check_layers
 from patchlens.errors import NumericsError, SelectionError
-from patchlens.grid import Places
-from patchlens.inputs import Inputs
 from patchlens.models.adapter import Adapter, Attended
-from patchlens.records import Answer
+from patchlens.models.inputs import Inputs
+from patchlens.pictures.grid import Places
+from patchlens.reading.records import Answer
 
 
 def account(
@@ -43,7 +43,7 @@ def account(
 
     Args:
         adapter: the model.
-        inputs: what `patchlens.inputs.prepare` made.
+        inputs: what `patchlens.models.inputs.prepare` made.
         answer: the model's answer, of which some ids may stand behind the prompt.
         query: whose attention, as `find_queries` takes it.
         layers: outputs of blocks, 1 to ``n_layers``, negative from the end; None for all. Layer 0 attends

@@ -14,11 +14,11 @@ from patchlens.attention.contributions import Contributions, contributions
 from patchlens.attention.layout import placed, source_axis
 from patchlens.axes import LAYER
 from patchlens.errors import SelectionError
-from patchlens.inputs import Inputs
 from patchlens.models.adapter import Adapter
-from patchlens.reading import Reading
-from patchlens.records import Channel
-from patchlens.tokens import piece_table
+from patchlens.models.inputs import Inputs
+from patchlens.models.tokens import piece_table
+from patchlens.reading.reading import Reading
+from patchlens.reading.records import Channel
 
 CHANNELS: Final = ("contribution", "attention")
 """What `with_answer_channels` can add."""

@@ -14,9 +14,9 @@ from patchlens.attention.terms import BlockTerms
 from patchlens.axes import POSITION, VISION
 from patchlens.capture import check_positions
 from patchlens.errors import SelectionError, TargetError
-from patchlens.inputs import Inputs
 from patchlens.models.adapter import Adapter, Attended, OnState
-from patchlens.unembed import Unembed
+from patchlens.models.inputs import Inputs
+from patchlens.models.unembed import Unembed
 
 
 def _ignored(_block: int, _state: Tensor) -> None:
@@ -98,7 +98,7 @@ def contributions(
 
     Args:
         adapter: the model.
-        inputs: what `patchlens.inputs.prepare` made.
+        inputs: what `patchlens.models.inputs.prepare` made.
         queries: positions of the sequence, negative from the end.
         blocks: 0-based; None for all. Cross-attention blocks are left out where no picture was given.
 
@@ -143,7 +143,7 @@ def each_block(
 
     Args:
         adapter: the model.
-        inputs: what `patchlens.inputs.prepare` made.
+        inputs: what `patchlens.models.inputs.prepare` made.
         queries: positions of the sequence, checked.
         blocks: 0-based, checked. Cross-attention blocks do not run where no picture was given.
         on_terms: gets what a block's attention did, and its terms at the queries.

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from patchlens.errors import UnsupportedModelError
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
 
 _LOUD = 1e3  # a probe beside which a norm's epsilon vanishes
 

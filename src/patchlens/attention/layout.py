@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from patchlens.axes import POSITION, VISION
-from patchlens.reading import Reading
+from patchlens.reading.reading import Reading
 
 
 def source_axis(reading: Reading, n_states: int | None) -> tuple[str, NDArray[np.integer[Any]]]:

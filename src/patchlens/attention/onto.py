@@ -13,8 +13,8 @@ from patchlens.attention.layout import placed, source_axis
 from patchlens.attention.queries import ANSWER, LAST, STEPS
 from patchlens.axes import CLASSES, LAYER, VISION
 from patchlens.errors import SelectionError
-from patchlens.reading import Reading
-from patchlens.records import Channel
+from patchlens.reading.reading import Reading
+from patchlens.reading.records import Channel
 
 
 def with_account(reading: Reading, account: Account) -> Reading:

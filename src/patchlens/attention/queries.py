@@ -10,9 +10,9 @@ from typing import Any, Final
 import numpy as np
 
 from patchlens.errors import SelectionError
-from patchlens.inputs import Inputs
 from patchlens.models.adapter import Adapter
-from patchlens.tokens import piece_table
+from patchlens.models.inputs import Inputs
+from patchlens.models.tokens import piece_table
 
 ANSWER: Final = "answer"
 LAST: Final = "last"

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from patchlens.axes import VISION
-from patchlens.inputs import Inputs
 from patchlens.models.adapter import Adapter, Attended
+from patchlens.models.inputs import Inputs
 
 
 def weights_on_patches(

@@ -16,9 +16,9 @@ from patchlens.bench.probe import AnyLens, shot_for, take
 from patchlens.bench.scoreboard import score_model
 from patchlens.demo import bundled_lenses
 from patchlens.errors import PatchlensError, SelectionError
+from patchlens.lens.registry import LENSES, find_lens
 from patchlens.models.adapter import Adapter
 from patchlens.progress import Progress
-from patchlens.registry import LENSES, find_lens
 from patchlens.run import load
 
 RAW: Final = "logit"

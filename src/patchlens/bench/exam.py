@@ -10,10 +10,10 @@ from typing import Final
 import numpy as np
 
 from patchlens.bench.labels import scene_forms
-from patchlens.bench.questions import ask
-from patchlens.bench.scenes import make_scene
-from patchlens.bench.truth import Labelled, labelled_scene
 from patchlens.errors import SelectionError
+from patchlens.scenes.questions import ask
+from patchlens.scenes.scene import make_scene
+from patchlens.scenes.truth import Labelled, labelled_scene
 
 REPORT_SEEDS: Final = 50_000_000
 """First scene reported on, each further seed a million on; nothing is fitted or trained there."""

@@ -13,9 +13,9 @@ from patchlens.bench.labels import ConceptIds, concept_ids
 from patchlens.bench.nulls import Null, grey, shifted, twin
 from patchlens.bench.probe import AnyLens, Seen, Taken, look, shot_for, take
 from patchlens.bench.score import Tally, score_drift, score_patches
-from patchlens.bench.truth import Labelled, Truth, patch_truth
 from patchlens.lens import ReadingLens, VisionLens
 from patchlens.models.adapter import Adapter
+from patchlens.scenes.truth import Labelled, Truth, patch_truth
 
 
 @dataclass(frozen=True)

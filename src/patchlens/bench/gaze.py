@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from patchlens.attention.weights import weights_on_patches
 from patchlens.bench.labels import ConceptIds
 from patchlens.bench.probe import Seen
-from patchlens.bench.truth import Labelled
 from patchlens.capture import capture
 from patchlens.errors import UnsupportedModelError
-from patchlens.grid import boxes_of
-from patchlens.inputs import prepare
 from patchlens.lens.contextual import contextual_maps
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
-from patchlens.tokens import content_ids
+from patchlens.models.inputs import prepare
+from patchlens.models.tokens import content_ids
+from patchlens.pictures.grid import boxes_of
+from patchlens.scenes.truth import Labelled
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from patchlens.intervals import t95
+from patchlens.stats.intervals import t95
 
 LEVEL: Final = "95%, Student's t over seeds"
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens.bench.vocabulary import CONCEPTS, OBJECTS, SHAPES, names
-from patchlens.tokens import content_ids
+from patchlens.models.tokens import content_ids
+from patchlens.scenes.vocabulary import CONCEPTS, OBJECTS, SHAPES, names
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -23,40 +23,6 @@ def hits(top_ids: NDArray[np.integer], wanted: Collection[int], k: int) -> NDArr
     return np.asarray(found.any(-1))
 
 
-def auroc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Area under the ROC curve: how often a positive outscores a negative, a tie counting half.
-
-    The Mann-Whitney statistic from mid-ranks, divided by the number of pairs. 0.5 is chance.
-
-    Args:
-        scores: ``[.., n]``.
-        positive: ``[n]``; the others are negative.
-
-    Returns:
-        ``[..]``; NaN where there is no positive or no negative.
-    """
-    n_positive = int(positive.sum())
-    n_pairs = n_positive * (len(positive) - n_positive)
-    if not n_pairs:
-        return np.full(scores.shape[:-1], np.nan)
-    above = mid_ranks(scores)[..., positive].sum(-1) - n_positive * (n_positive + 1) / 2
-    return above / n_pairs
-
-
-def mid_ranks(scores: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Rank from 1 of each score ``[.., n]`` along the last axis; equal ones share the mean of their ranks."""
-    order = np.argsort(scores, -1, kind="stable")
-    ranked = np.take_along_axis(scores, order, -1)
-    place = np.broadcast_to(np.arange(1.0, scores.shape[-1] + 1), scores.shape)
-    new = np.concatenate([np.ones_like(ranked[..., :1], bool), ranked[..., 1:] != ranked[..., :-1]], -1)
-    last = np.concatenate([new[..., 1:], np.ones_like(new[..., :1])], -1)
-    first_of_run = np.maximum.accumulate(np.where(new, place, 0), -1)
-    last_of_run = np.minimum.accumulate(np.where(last, place, np.inf)[..., ::-1], -1)[..., ::-1]
-    ranks = np.empty(scores.shape)
-    np.put_along_axis(ranks, order, (first_of_run + last_of_run) / 2, -1)
-    return ranks
-
-
 def pointing(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
     """The pointing game (Zhang et al. 2016): whether the highest score lies on the thing.
 

@@ -30,10 +30,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from patchlens.axes import FitKind
-from patchlens.bench.truth import Labelled
 from patchlens.lens import JSON, KindedLens, Lens
 from patchlens.models.adapter import Adapter
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
+from patchlens.scenes.truth import Labelled
 
 Null = Literal["random", "shuffled", "blank", "constant", "shift"]
 GREY: Final = 128

@@ -14,15 +14,15 @@ from torch import Tensor
 
 from patchlens.axes import FIT_KINDS, FitKind, PositionKind, fit_kind
 from patchlens.bench.labels import NO_ID, ConceptIds
-from patchlens.bench.truth import Labelled
 from patchlens.capture import Captured, capture
-from patchlens.grid import boxes_of, part
-from patchlens.inputs import prepare
 from patchlens.lens import KindedLens, Lens, ReadingLens, VisionLens
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
-from patchlens.tokens import content_ids
-from patchlens.unembed import Unembed
+from patchlens.models.inputs import prepare
+from patchlens.models.tokens import content_ids
+from patchlens.models.unembed import Unembed
+from patchlens.pictures.grid import boxes_of, part
+from patchlens.scenes.truth import Labelled
 
 AnyLens = Lens | KindedLens | ReadingLens | VisionLens
 TOP: Final = 5

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from patchlens.axes import FIT_KINDS, FitKind
 from patchlens.bench.labels import ConceptIds
-from patchlens.bench.metrics import auroc, best_threshold, hits, iou, marginal_bias, pointing
+from patchlens.bench.metrics import best_threshold, hits, iou, marginal_bias, pointing
 from patchlens.bench.nulls import Null
 from patchlens.bench.probe import TOP, Drift, Seen
-from patchlens.bench.truth import Truth
+from patchlens.scenes.truth import Truth
+from patchlens.stats.ranks import auroc
 
 Layered = NDArray[np.float64]
 

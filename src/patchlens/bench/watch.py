@@ -14,7 +14,7 @@ from patchlens.bench.examine import Subject, Tallies, moved_truth
 from patchlens.bench.gaze import Gaze, Look
 from patchlens.bench.nulls import Null, grey, twin
 from patchlens.bench.score import score_maps
-from patchlens.bench.truth import Labelled, Truth, patch_truth
+from patchlens.scenes.truth import Labelled, Truth, patch_truth
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from patchlens.causal.places import Patches, Stage
 from patchlens.causal.protocol import Intervention, Step, check_states, edits
 from patchlens.causal.swap import put
 from patchlens.errors import InterventionError
-from patchlens.inputs import Inputs
 from patchlens.models.adapter import Adapter
+from patchlens.models.inputs import Inputs
 
 PatchStates = Float[Tensor, "patch d_model"]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from patchlens.axes import POSITION, VISION, PositionKind
 from patchlens.errors import SelectionError
-from patchlens.inputs import Inputs
 from patchlens.models.adapter import Adapter
+from patchlens.models.inputs import Inputs
 
 GROUPS = ("all", "patches", "image", "text", "last", "answer")
 

@@ -15,8 +15,8 @@ from patchlens.axes import POSITION
 from patchlens.causal.places import Stage
 from patchlens.causal.protocol import Cut, Edit, Interventions, together
 from patchlens.errors import InterventionError
-from patchlens.inputs import Inputs
 from patchlens.models.adapter import Adapter, Heads
+from patchlens.models.inputs import Inputs
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from torch import Tensor
 from patchlens.causal.plan import Batch, Plan, resolve
 from patchlens.causal.protocol import Interventions
 from patchlens.errors import NumericsError, TargetError
-from patchlens.inputs import Inputs
 from patchlens.models.adapter import Adapter, Recording
+from patchlens.models.inputs import Inputs
 
 CPU_MB, GPU_MB = 4, 1024  # on a CPU what stays in its caches is faster than what fills its memory
 SPARED = 8  # rows go together if that costs none of them more than this share of its positions
@@ -207,7 +207,7 @@ def rerun(adapter: Adapter, inputs: Inputs, *, memory_mb: int | None = None) -> 
 
     Args:
         adapter: the model.
-        inputs: what `patchlens.inputs.prepare` made, with the answer to be measured if there is one
+        inputs: what `patchlens.models.inputs.prepare` made, with the answer to be measured if there is one
             (``answer_ids``, or `Adapter.continued`).
         memory_mb: bound on what the rows of one batch take (10^6 bytes); None for 4 on a CPU, whose caches
             hold little more, and 1024 elsewhere. Beside it, the plain run's

@@ -22,7 +22,7 @@ def models(
 
     if check is None:
         from patchlens.demo import bundled_models
-        from patchlens.models import supported_families
+        from patchlens.models.load import supported_families
 
         bundled = dict.fromkeys(bundled_models(), "bundled: answers questions about drawn scenes, offline")
         print_models(bundled | supported_families(), stdout_console())

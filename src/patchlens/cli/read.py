@@ -28,7 +28,7 @@ def demo(
 ) -> None:
     """Read the bundled pictures with the bundled models and write a page for each. Needs no network."""
     with progress_display() as tell:
-        from patchlens.tour import make_tour
+        from patchlens.cli.tour import make_tour
 
         index = make_tour(out, tell)
     typer.echo(f"{index}")
@@ -89,7 +89,7 @@ def read(
     chosen_positions = None if positions is None else parse_positions(positions)
     with progress_display() as tell:
         tell("loading the model", 0, 1)
-        from patchlens.registry import find_lens
+        from patchlens.lens.registry import find_lens
         from patchlens.run import load
 
         loaded = load(model, dtype=dtype, device_map=device_map, revision=revision)

@@ -23,7 +23,7 @@ from patchlens.selection import parse_position
 @app.command()
 def show(reading: ReadingArgument, position: PositionOption = "answer", step: StepOption = None) -> None:
     """Print what each layer reads at a position, as a table."""
-    from patchlens.store import open_reading
+    from patchlens.reading.store import open_reading
     from patchlens.views.tables import print_reading
 
     opened = open_reading(reading)
@@ -43,7 +43,7 @@ def view(
     open_: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
 ) -> None:
     """Write a page of a reading, or of two side by side, that opens offline in any browser."""
-    from patchlens.store import open_reading
+    from patchlens.reading.store import open_reading
     from patchlens.views.html import write_page
 
     if len(readings) > 2:
@@ -74,7 +74,7 @@ def chart(
     image: Annotated[int, typer.Option("--image", help="Which picture, from 0.")] = 0,
 ) -> None:
     """Draw a chart of a reading (needs the extra "chart")."""
-    from patchlens.store import open_reading
+    from patchlens.reading.store import open_reading
     from patchlens.views.charts import write_chart
 
     opened = open_reading(reading)

@@ -31,7 +31,7 @@ def words(
 ) -> None:
     """Print which language each layer speaks, and which form of a word comes first: "Augen", then "eyes"."""
     from patchlens.concepts import Dictionary, first_forms, form_tokens, languages
-    from patchlens.store import open_reading
+    from patchlens.reading.store import open_reading
     from patchlens.views.speech import print_words, to_json
 
     known = Dictionary.builtin() if dictionary is None else Dictionary.open(dictionary)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from patchlens.errors import SelectionError
 
 if TYPE_CHECKING:
-    from patchlens.reading import Reading
+    from patchlens.reading.reading import Reading
 
 _KINDS: Final = {"patches": "patch", "text": "text"}
 

@@ -13,7 +13,7 @@ from patchlens.concepts.dictionary import Dictionary
 from patchlens.concepts.forms import FormTokens, form_tokens, spelled_by_answer
 
 if TYPE_CHECKING:
-    from patchlens.reading import Reading
+    from patchlens.reading.reading import Reading
 
 
 @dataclass(frozen=True)

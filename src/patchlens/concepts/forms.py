@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from patchlens.concepts.dictionary import Dictionary, Form
 from patchlens.concepts.lexicon import fold
 from patchlens.errors import TargetError
-from patchlens.records import WORD_START
+from patchlens.reading.records import WORD_START
 
 if TYPE_CHECKING:
-    from patchlens.reading import Reading
+    from patchlens.reading.reading import Reading
 
 
 @dataclass(frozen=True)

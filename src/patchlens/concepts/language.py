@@ -7,7 +7,7 @@ from typing import Final
 
 from patchlens.concepts.dictionary import Dictionary
 from patchlens.concepts.lexicon import fold
-from patchlens.records import WORD_START
+from patchlens.reading.records import WORD_START
 
 _KANA: Final = frozenset({"HIRAGANA", "KATAKANA"})
 _BY_SCRIPT: Final = {

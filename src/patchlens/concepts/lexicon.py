@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from patchlens.errors import TargetError
-from patchlens.records import WORD_START, Target
+from patchlens.reading.records import WORD_START, Target
 
 Concept = int | str | Sequence[int | str]
 

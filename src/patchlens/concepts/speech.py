@@ -15,7 +15,7 @@ from patchlens.concepts.dictionary import Dictionary
 from patchlens.concepts.language import language_of
 
 if TYPE_CHECKING:
-    from patchlens.reading import Reading
+    from patchlens.reading.reading import Reading
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchlens.fit.measure import KindSums
-from patchlens.intervals import Estimate, bootstrap
+from patchlens.stats.intervals import Estimate, bootstrap
 
 Array = NDArray[np.float64]
 LENSES = ("raw", "tuned", "control")

@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 from typing import Protocol, runtime_checkable
 
 from patchlens.axes import FitKind
+from patchlens.data.items import Item
 from patchlens.errors import FitError, OutputError
 from patchlens.fit.batches import Batches
-from patchlens.fit.data import Item
 from patchlens.fit.split import Side, groups_of, split
 from patchlens.fit.states import Keep, StateStore, collect
 from patchlens.fit.survey import Surveyed, data_digest, model_digest, survey

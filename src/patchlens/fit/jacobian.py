@@ -10,21 +10,21 @@ from pathlib import Path
 
 import numpy as np
 
+from patchlens.data.items import Item
 from patchlens.errors import SelectionError
-from patchlens.fit.data import Item
 from patchlens.fit.gather import FitProgress
 from patchlens.fit.survey import naming, survey
-from patchlens.inputs import prepare
+from patchlens.lens.engine.rank import ConceptSpread, concept_spread
 from patchlens.lens.files import save_lens
 from patchlens.lens.jacobian import VERSIONS, JacobianLens, Version
-from patchlens.lens.rank import ConceptSpread, concept_spread
 from patchlens.lens.vjp import fit_jacobian, positions
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
 from patchlens.models.generate import generate_greedy
-from patchlens.records import WORD_START
+from patchlens.models.inputs import prepare
+from patchlens.models.tokens import piece_table
+from patchlens.reading.records import WORD_START
 from patchlens.run import Model
-from patchlens.tokens import piece_table
 
 WORDS = 512
 """How many words a lens is asked to tell apart."""
@@ -66,7 +66,7 @@ def fit_jacobian_lens(
     """Fit the versions of a Jacobian lens that an item's positions allow, on about 100 items.
 
     Nothing is stored on the way: stopped, it starts anew. Where a version can hardly tell words apart, the
-    lens's note says so (`patchlens.lens.rank`); on very small models that may be so.
+    lens's note says so (`patchlens.lens.engine.rank`); on very small models that may be so.
 
     Args:
         model: whose Jacobians are averaged.

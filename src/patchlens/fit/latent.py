@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from patchlens.bench.questions import caption
-from patchlens.bench.scenes import make_scene
-from patchlens.bench.vocabulary import LANGUAGES
+from patchlens.data.items import DrawnScene, read_items
 from patchlens.errors import DataError
-from patchlens.fit.data import DrawnScene, read_items
 from patchlens.fit.gather import FitProgress
 from patchlens.lens.contexts import PER_TYPE, build_bank
 from patchlens.lens.files import save_lens
 from patchlens.lens.latent import LatentLens
 from patchlens.run import Model
+from patchlens.scenes.questions import caption
+from patchlens.scenes.scene import make_scene
+from patchlens.scenes.vocabulary import LANGUAGES
 
 
 def read_texts(data: str | Path) -> tuple[str, ...]:

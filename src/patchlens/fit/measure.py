@@ -14,7 +14,7 @@ from torch import Tensor
 from patchlens.axes import FIT_KINDS, FitKind
 from patchlens.lens import KindedLens, Lens
 from patchlens.lens.states import StateBatch
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
 
 Array = NDArray[np.float64]
 _BLOCK_BYTES = 16_000_000

@@ -14,7 +14,7 @@ from patchlens.axes import FitKind
 from patchlens.files import write_atomically
 from patchlens.fit.control import Control
 from patchlens.fit.measure import KindSums
-from patchlens.intervals import Estimate, bootstrap
+from patchlens.stats.intervals import Estimate, bootstrap
 
 MEASURES = ("kl", "bias_bits", "cross_entropy", "top1")
 HALVES = ("first half", "second half")

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 
 from patchlens.axes import PositionKind
+from patchlens.data.items import Item, digest
 from patchlens.errors import PatchlensError
-from patchlens.fit.data import Item, digest
-from patchlens.inputs import prepare
 from patchlens.models.adapter import Adapter
+from patchlens.models.inputs import prepare
 
 _SAMPLES = 64
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from patchlens.axes import FIT_KINDS, FitKind
+from patchlens.data.items import Item
 from patchlens.errors import FitError
 from patchlens.fit.batches import Batches, strangers
 from patchlens.fit.control import Control, judge
-from patchlens.fit.data import Item
 from patchlens.fit.gather import FitProgress, Gathered, gather, working
 from patchlens.fit.measure import KindSums, measure
 from patchlens.fit.report import FitReport, kind_report

@@ -18,7 +18,7 @@ from patchlens.axes import FitKind
 from patchlens.errors import FormatError, LensError, OutputError
 from patchlens.files import write_atomically
 from patchlens.lens.tuned import Translators, TunedLens
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
 
 CONFIG, PARAMS = "config.json", "params.pt"
 _LENS_TYPE = "linear_tuned_lens"

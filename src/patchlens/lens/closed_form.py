@@ -11,12 +11,12 @@ from torch import Tensor
 
 from patchlens.axes import FIT_KINDS, FitKind
 from patchlens.errors import FitError
-from patchlens.lens.divergence import kl_to_final
+from patchlens.lens.engine.divergence import kl_to_final
 from patchlens.lens.gram import Gram
 from patchlens.lens.reservoir import Reservoir
 from patchlens.lens.states import StateBatch
 from patchlens.lens.tuned import Translators, TunedLens, after_norm
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
 
 POSITIONS_PER_DIMENSION = 20
 """Below this many positions per dimension of the residual stream, a fit is noted as thin."""

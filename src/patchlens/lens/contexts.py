@@ -13,11 +13,11 @@ import torch
 from patchlens.axes import PositionKind, check_layers
 from patchlens.capture import capture
 from patchlens.errors import DataError, PromptError, SelectionError
-from patchlens.inputs import prepare
 from patchlens.lens.bank import Bank
 from patchlens.lens.nearest import unit
 from patchlens.models.adapter import Adapter
-from patchlens.tokens import piece_table
+from patchlens.models.inputs import prepare
+from patchlens.models.tokens import piece_table
 
 PER_TYPE: Final = 20
 

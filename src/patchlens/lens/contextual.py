@@ -15,11 +15,11 @@ from torch import Tensor
 from patchlens.axes import LAYER, POSITION, PositionKind
 from patchlens.capture import capture
 from patchlens.errors import SelectionError
-from patchlens.inputs import Inputs
 from patchlens.lens.nearest import unit
 from patchlens.models.adapter import Adapter
-from patchlens.reading import Reading
-from patchlens.records import Channel
+from patchlens.models.inputs import Inputs
+from patchlens.reading.reading import Reading
+from patchlens.reading.records import Channel
 
 Rows: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from patchlens.capture import Captured
 from patchlens.errors import SelectionError
-from patchlens.grid import joined
-from patchlens.inputs import Inputs
 from patchlens.lens.logit import LogitLens
 from patchlens.lens.protocol import JSON, Lens
 from patchlens.models.adapter import Adapter, Heads
+from patchlens.models.inputs import Inputs
+from patchlens.pictures.grid import joined
 
 _STATES_AT_ONCE = 512
 

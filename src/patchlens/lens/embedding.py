@@ -11,11 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from patchlens.errors import UnsupportedModelError
+from patchlens.lens.engine.statistics import Statistics
 from patchlens.lens.protocol import JSON
 from patchlens.lens.similar import TEMPERATURE, TokenBank, shares_note, similarity_statistics
-from patchlens.lens.statistics import Statistics
-from patchlens.records import Channel
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
+from patchlens.reading.records import Channel
 
 if TYPE_CHECKING:
     from patchlens.models.adapter import Adapter

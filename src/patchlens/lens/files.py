@@ -18,8 +18,8 @@ from patchlens.lens.jacobian import JacobianLens
 from patchlens.lens.latent import LatentLens
 from patchlens.lens.protocol import JSON, KindedLens, Lens, ReadingLens
 from patchlens.lens.tuned import TunedLens
-from patchlens.sealed import Seal, sha256
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
+from patchlens.reading.seal import Seal, sha256
 
 SEAL = Seal("lens", "patchlens.lens", version=1)
 _ROWS = 4096

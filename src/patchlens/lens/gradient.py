@@ -11,10 +11,10 @@ from torch import Tensor
 
 from patchlens.axes import FIT_KINDS, FitKind
 from patchlens.errors import FitError
-from patchlens.lens.divergence import kl_to_final
+from patchlens.lens.engine.divergence import kl_to_final
 from patchlens.lens.states import StateBatch
 from patchlens.lens.tuned import Form, Translators, TunedLens, translated
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
 
 Batches = Callable[[], Iterable[StateBatch]]
 Progress = Callable[[int, int, Mapping[FitKind, float]], None]

@@ -13,7 +13,7 @@ from torch import Tensor
 from patchlens.axes import FIT_KINDS, FitKind
 from patchlens.errors import FormatError, SelectionError
 from patchlens.lens.protocol import JSON
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
 
 Version = Literal["text", "answer", "image"]
 """Sources and targets of a fit: text to text, patches to answer positions, patches to patches."""

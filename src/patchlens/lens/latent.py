@@ -13,12 +13,12 @@ from torch import Tensor
 from patchlens.axes import LAYER, POSITION
 from patchlens.errors import FormatError, SelectionError
 from patchlens.lens.bank import Bank
+from patchlens.lens.engine.statistics import Statistics
 from patchlens.lens.nearest import search
 from patchlens.lens.protocol import JSON
 from patchlens.lens.similar import TEMPERATURE, shares_note, similarity_statistics
-from patchlens.lens.statistics import Statistics
-from patchlens.records import Channel
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
+from patchlens.reading.records import Channel
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from patchlens.lens.protocol import JSON
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
 
 
 @dataclass(frozen=True)

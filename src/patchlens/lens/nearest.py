@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from patchlens.errors import NumericsError, SelectionError
-from patchlens.lens.topk import RunningTopK, decode, encode, group_maxima
+from patchlens.lens.engine.topk import RunningTopK, decode, encode, group_maxima
 
 # Entries are compared in float32 first; this many beyond k stay in the running for the exact order.
 _SPARE = 22

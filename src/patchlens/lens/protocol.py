@@ -10,11 +10,11 @@ from torch import Tensor
 
 from patchlens.axes import FitKind
 from patchlens.capture import Captured
-from patchlens.inputs import Inputs
-from patchlens.lens.statistics import Statistics
+from patchlens.lens.engine.statistics import Statistics
 from patchlens.models.adapter import Adapter
-from patchlens.records import Channel
-from patchlens.unembed import Unembed
+from patchlens.models.inputs import Inputs
+from patchlens.models.unembed import Unembed
+from patchlens.reading.records import Channel
 
 JSON: TypeAlias = str | int | float | bool | None
 
@@ -128,8 +128,8 @@ class ReadingLens(Protocol):
     ) -> Statistics:
         """Return the statistics at every layer and position, every number finite.
 
-        Arguments as in `patchlens.lens.stream.stream_statistics`; ``kl_to_final`` is from the model's own
-        distribution, through ``unembed``.
+        Arguments as in `patchlens.lens.engine.stream.stream_statistics`; ``kl_to_final`` is from the
+        model's own distribution, through ``unembed``.
         """
         ...
 

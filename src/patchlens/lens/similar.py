@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from patchlens.errors import NumericsError, SelectionError, TargetError
-from patchlens.lens.moments import OnlineMoments
+from patchlens.lens.engine.chunks import Plan, make_plan
+from patchlens.lens.engine.moments import OnlineMoments
+from patchlens.lens.engine.statistics import Statistics
+from patchlens.lens.engine.targets import TargetCounter
+from patchlens.lens.engine.topk import RunningTopK, group_maxima
 from patchlens.lens.nearest import entries_at_once, unit
-from patchlens.lens.plan import Plan, make_plan
-from patchlens.lens.statistics import Statistics
-from patchlens.lens.targets import TargetCounter
-from patchlens.lens.topk import RunningTopK, group_maxima
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
 
 TEMPERATURE: Final = 0.05
 """Similarity that makes one nat. A word at similarity 0.6 then outweighs 32 000 words at 0 together."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from patchlens.axes import FIT_KINDS, FitKind
 from patchlens.errors import FormatError, SelectionError
 from patchlens.lens.protocol import JSON
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
 
 Form = Literal["after_norm", "before_norm"]
 

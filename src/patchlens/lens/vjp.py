@@ -22,9 +22,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from patchlens.axes import PositionKind
 from patchlens.errors import FitError, NumericsError, SelectionError
-from patchlens.inputs import Inputs
 from patchlens.lens.jacobian import VERSIONS, JacobianLens, Jacobians, Version
 from patchlens.models.adapter import Adapter
+from patchlens.models.inputs import Inputs
 
 EARLY = 16
 """Positions left out at the start of a text without pictures, if it is at least twice as long."""

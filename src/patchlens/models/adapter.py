@@ -22,8 +22,8 @@ from patchlens.models.facts import find_decoder
 from patchlens.models.heads import Heads, find_heads
 from patchlens.models.identity import IdentityReport, check_logits, check_ran, check_write, prove
 from patchlens.models.replay import Recording, entering
+from patchlens.models.unembed import Unembed
 from patchlens.models.watch import OnState, evaluating, watched
-from patchlens.unembed import Unembed
 
 
 class Adapter(Encoder):

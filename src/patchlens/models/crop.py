@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from patchlens.errors import UnsupportedModelError
-from patchlens.grid import Canvas, centred, padded_square, shortest_edge_size
+from patchlens.pictures.grid import Canvas, centred, padded_square, shortest_edge_size
 
 
 def canvas_of(processor: Any, picture: Image.Image) -> Canvas:

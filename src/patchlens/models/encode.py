@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from patchlens.axes import PositionKind
-from patchlens.grid import Grid, Places, joined, part, plain_places
+from patchlens.pictures.grid import Grid, Places, joined, part, plain_places
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from transformers import PreTrainedTokenizerBase
 
 from patchlens.axes import PositionKind
 from patchlens.errors import ImageError, PromptError, UnsupportedModelError
-from patchlens.grid import joined, plain_places
 from patchlens.models import prompt as prompts
 from patchlens.models.encode import Inputs, Seen, expanded
+from patchlens.pictures.grid import joined, plain_places
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from patchlens.errors import UnsupportedModelError
-from patchlens.unembed import Unembed
+from patchlens.models.unembed import Unembed
 
 BLOCK_LISTS = ("layers", "h", "blocks")
 FINAL_NORMS = ("norm", "ln_f", "final_layernorm", "final_layer_norm", "layer_norm", "norm_f")

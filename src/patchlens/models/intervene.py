@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from patchlens.errors import UnsupportedModelError
-from patchlens.grid import joined, part, plain_places
 from patchlens.models.change import MASKING, OnMask, masked
 from patchlens.models.encode import Inputs
 from patchlens.models.replay import Recorder, Recording
+from patchlens.pictures.grid import joined, part, plain_places
 
 if TYPE_CHECKING:
     from patchlens.models.adapter import Adapter

@@ -11,11 +11,11 @@ from transformers import PreTrainedModel
 
 from patchlens.axes import PositionKind
 from patchlens.errors import UnsupportedModelError
-from patchlens.grid import Grid, Places, joined, patch_places, plain_places, single_grid
 from patchlens.models.adapter import Adapter
 from patchlens.models.crop import canvas_of
 from patchlens.models.encode import Seen
 from patchlens.models.encoder import Processing
+from patchlens.pictures.grid import Grid, Places, joined, patch_places, plain_places, single_grid
 
 TOWERS_WITH_CLS = {"clip_vision_model": True, "siglip_vision_model": False}
 

@@ -15,12 +15,12 @@ from transformers import PreTrainedModel
 
 from patchlens.axes import VISION, PositionKind
 from patchlens.errors import UnsupportedModelError
-from patchlens.grid import Canvas, Grid, Places, joined, part, patch_places, plain_places, tiled_grid
 from patchlens.models import prompt as prompts
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs, Seen
 from patchlens.models.encoder import Processing
 from patchlens.models.heads import Heads
+from patchlens.pictures.grid import Canvas, Grid, Places, joined, part, patch_places, plain_places, tiled_grid
 
 
 class MllamaAdapter(Adapter):

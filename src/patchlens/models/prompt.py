@@ -10,7 +10,7 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from patchlens.errors import PromptError
-from patchlens.tokens import is_text
+from patchlens.models.tokens import is_text
 
 Piece = str | None  # a stretch of text, or None where a picture stands
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from patchlens.errors import UnsupportedModelError
-from patchlens.grid import Canvas, Grid, patch_places, single_grid
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Seen
 from patchlens.models.encoder import Processing
+from patchlens.pictures.grid import Canvas, Grid, patch_places, single_grid
 
 
 class QwenVLAdapter(Adapter):

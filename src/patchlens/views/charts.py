@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from patchlens.concepts.lexicon import Concept
 from patchlens.errors import MissingExtraError, SelectionError
 from patchlens.files import write_atomically
-from patchlens.reading import Reading
+from patchlens.reading.reading import Reading
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,7 +21,7 @@ from PIL import Image, ImageOps
 
 from patchlens.axes import PositionKind
 from patchlens.concepts.lexicon import Concept
-from patchlens.reading import Reading
+from patchlens.reading.reading import Reading
 from patchlens.views import fonts
 from patchlens.views.places import place_name
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from patchlens.files import write_atomically
-from patchlens.reading import Reading
+from patchlens.reading.reading import Reading
 from patchlens.views.payload import pack
 from patchlens.views.words import visible_text
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from patchlens.errors import OutputError
 from patchlens.files import write_atomically
-from patchlens.reading import Reading
+from patchlens.reading.reading import Reading
 from patchlens.views.html import asset, escape, fill, source_hash
 from patchlens.views.pictures import data_url
 

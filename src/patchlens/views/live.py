@@ -8,7 +8,7 @@ from typing import Final
 import anywidget
 import traitlets
 
-from patchlens.reading import Reading
+from patchlens.reading.reading import Reading
 from patchlens.views.html import asset
 from patchlens.views.payload import pack
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from patchlens.errors import MissingExtraError
-from patchlens.reading import Reading
+from patchlens.reading.reading import Reading
 
 if TYPE_CHECKING:
     from patchlens.views.live import PageWidget

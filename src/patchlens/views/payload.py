@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchlens.axes import LAYER, PositionKind
-from patchlens.grid import Places
-from patchlens.reading import Reading
-from patchlens.records import Channel
+from patchlens.pictures.grid import Places
+from patchlens.reading.reading import Reading
+from patchlens.reading.records import Channel
 from patchlens.views.coding import Block, Spec, choose, deflate, stride_of
 from patchlens.views.pictures import data_url
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from PIL import Image, ImageOps
 
-from patchlens.records import Picture
+from patchlens.reading.records import Picture
 
 SHOWN: Final = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 LONGEST_SIDE: Final = 1400

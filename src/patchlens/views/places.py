@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from patchlens.axes import PositionKind
-from patchlens.reading import Reading
+from patchlens.reading.reading import Reading
 from patchlens.views.words import visible
 
 

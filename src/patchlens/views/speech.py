@@ -16,7 +16,7 @@ from rich.text import Text
 
 from patchlens.axes import layer_name
 from patchlens.concepts import FirstForm, FormTokens, Speech
-from patchlens.reading import Reading
+from patchlens.reading.reading import Reading
 from patchlens.views.terminal import print_table
 from patchlens.views.words import percent, visible, visible_text
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from patchlens.reading import Reading
+from patchlens.reading.reading import Reading
 
 
 def to_json(reading: Reading) -> str:

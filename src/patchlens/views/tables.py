@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from patchlens.axes import layer_name
-from patchlens.reading import Reading
-from patchlens.records import Candidate
+from patchlens.reading.reading import Reading
+from patchlens.reading.records import Candidate
 from patchlens.views.places import place_name
 from patchlens.views.terminal import UNLIMITED, print_table
 from patchlens.views.words import percent, target_name, visible, visible_text

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from typing import Final
 
-from patchlens.records import Target
+from patchlens.reading.records import Target
 
 NAMES: Final = {
     **{0x09: "TAB", 0x0A: "LF", 0x0D: "CR", 0xA0: "NBSP", 0xAD: "SHY", 0x200B: "ZWSP", 0x200C: "ZWNJ"},

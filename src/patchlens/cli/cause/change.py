@@ -52,12 +52,12 @@ def change(
     check_writable(json, ".json")
     with progress_display() as tell:
         tell("loading the model", 0, 1)
-        from patchlens.experiments.cases import own_cases
-        from patchlens.experiments.change.measure import Wanted
-        from patchlens.experiments.change.measure import change as measured
-        from patchlens.experiments.patches.replacing import make_replacing
+        from patchlens.cause.cases import own_cases
+        from patchlens.cause.change.measure import Wanted
+        from patchlens.cause.change.measure import change as measured
+        from patchlens.cause.patches.replacing import make_replacing
         from patchlens.fit import Item
-        from patchlens.pictures import open_picture
+        from patchlens.pictures.open import open_picture
         from patchlens.run import load
 
         wanted = Wanted(

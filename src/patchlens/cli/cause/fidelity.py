@@ -76,12 +76,12 @@ def fidelity(
     with progress_display() as tell:
         tell("loading the model", 0, 1)
         from patchlens.bench.exam import VALIDATION_SEEDS
-        from patchlens.bench.questions import ask
-        from patchlens.experiments.cases import drawn_cases, own_cases
-        from patchlens.experiments.fidelity.measure import FidelitySettings
-        from patchlens.experiments.fidelity.measure import fidelity as run
+        from patchlens.cause.cases import drawn_cases, own_cases
+        from patchlens.cause.fidelity.measure import FidelitySettings
+        from patchlens.cause.fidelity.measure import fidelity as run
         from patchlens.fit import read_items
         from patchlens.run import load
+        from patchlens.scenes.questions import ask
 
         settings = FidelitySettings(chosen, at, basis, directions, seed)  # pyright: ignore[reportArgumentType]
         cases, about = cases_of(picture, prompt, data, seeds, scenes, ask)
@@ -103,7 +103,7 @@ def _lenses(adapter: Adapter, wanted: list[str] | None) -> dict[str, AnyLens]:
     """The lenses by name, the logit lens first; of those that come with a model, those that can be asked."""
     from patchlens.demo import bundled_lenses
     from patchlens.lens import ReadingLens, VisionLens
-    from patchlens.registry import find_lens
+    from patchlens.lens.registry import find_lens
 
     names = dict.fromkeys(["logit", *(wanted or bundled_lenses(adapter.name))])
     found: dict[str, AnyLens] = {}

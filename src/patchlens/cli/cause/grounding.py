@@ -54,10 +54,10 @@ def grounding(
     check_writable(json, ".json")
     with progress_display(long=True) as tell:
         tell("loading the model", 0, 1)
-        from patchlens.experiments.grounding.measure import Asked
-        from patchlens.experiments.grounding.measure import grounding as judge_all
-        from patchlens.experiments.grounding.planted import ask_planted
-        from patchlens.experiments.grounding.words import print_words
+        from patchlens.cause.grounding.measure import Asked
+        from patchlens.cause.grounding.measure import grounding as judge_all
+        from patchlens.cause.grounding.planted import ask_planted
+        from patchlens.cause.grounding.words import print_words
         from patchlens.run import load
 
         cases, about = cases_of(picture, prompt, data, seeds, scenes, ask_planted)

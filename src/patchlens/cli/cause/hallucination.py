@@ -31,7 +31,7 @@ from patchlens.progress import Tell
 
 if TYPE_CHECKING:
     from patchlens.bench.probe import AnyLens
-    from patchlens.experiments.cases import Case
+    from patchlens.cause.cases import Case
     from patchlens.models.adapter import Adapter
 
 
@@ -70,11 +70,11 @@ def hallucination(
     with progress_display() as tell:
         tell("loading the model", 0, 1)
         from patchlens.bench.exam import VALIDATION_SEEDS
+        from patchlens.cause.cases import drawn_cases
+        from patchlens.cause.hallucination.measure import HallucinationSettings, caption_question
+        from patchlens.cause.hallucination.measure import hallucination as run
         from patchlens.demo import bundled_models
-        from patchlens.experiments.cases import drawn_cases
-        from patchlens.experiments.hallucination.measure import HallucinationSettings, caption_question
-        from patchlens.experiments.hallucination.measure import hallucination as run
-        from patchlens.registry import find_lens
+        from patchlens.lens.registry import find_lens
         from patchlens.run import load
 
         asked = prompt or (_prompt(model in bundled_models()) if picture is not None else None)
@@ -105,8 +105,8 @@ def _describe(
     tell: Tell,
 ) -> None:
     """Pictures of no known truth: scores, and flags where validation scenes calibrate them."""
-    from patchlens.experiments.hallucination.described import described, print_described
-    from patchlens.experiments.hallucination.measure import calibrated
+    from patchlens.cause.hallucination.described import described, print_described
+    from patchlens.cause.hallucination.measure import calibrated
     from patchlens.files import write_atomically
 
     chosen = calibrated(adapter, lens, validation, tell) if validation else None

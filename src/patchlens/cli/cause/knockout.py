@@ -51,8 +51,8 @@ def knockout(
     check_writable(json, ".json")
     with progress_display(long=True) as tell:
         tell("loading the model", 0, 1)
-        from patchlens.experiments.knockout.measure import Settings, ask_about_thing
-        from patchlens.experiments.knockout.measure import knockout as knock_out
+        from patchlens.cause.knockout.measure import Settings, ask_about_thing
+        from patchlens.cause.knockout.measure import knockout as knock_out
         from patchlens.run import load
 
         cases, about = cases_of(picture, prompt, data, seeds, scenes, ask_about_thing)

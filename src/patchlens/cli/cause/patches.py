@@ -24,7 +24,7 @@ from patchlens.cli.cause.shared import (
 from patchlens.errors import SelectionError
 
 if TYPE_CHECKING:
-    from patchlens.experiments.patches.pointing import Pointing
+    from patchlens.cause.patches.pointing import Pointing
 
 DRAWS, DRAWS_ALONE = 3, 20
 STEP, STEP_ALONE = 2, 1
@@ -95,11 +95,11 @@ def patches(
     pointing = _pointing(above, top)
     with progress_display() as tell:
         tell("loading the model", 0, 1)
-        from patchlens.experiments.patches.choice import settle
-        from patchlens.experiments.patches.measure import Settings, cause_patches, one_thing, subject_of
-        from patchlens.experiments.patches.page import read_with_maps
-        from patchlens.experiments.patches.replacing import make_replacing
-        from patchlens.registry import find_lens
+        from patchlens.cause.patches.choice import settle
+        from patchlens.cause.patches.measure import Settings, cause_patches, one_thing, subject_of
+        from patchlens.cause.patches.page import read_with_maps
+        from patchlens.cause.patches.replacing import make_replacing
+        from patchlens.lens.registry import find_lens
         from patchlens.run import Model, load
 
         cases, about = cases_of(image, prompt, data, seeds, scenes, one_thing)
@@ -132,7 +132,7 @@ def patches(
 
 
 def _pointing(above: float | None, top: float | None) -> Pointing | None:
-    from patchlens.experiments.patches.pointing import Above, Top
+    from patchlens.cause.patches.pointing import Above, Top
 
     if above is not None and top is not None:
         raise SelectionError("--above and --top together: give one of them")

@@ -11,8 +11,8 @@ from patchlens.cli.app import app, stdout_console
 from patchlens.errors import SelectionError
 
 if TYPE_CHECKING:
-    from patchlens.experiments.cases import Ask, Case
-    from patchlens.experiments.finding import Finding
+    from patchlens.cause.cases import Ask, Case
+    from patchlens.cause.finding import Finding
 
 causes = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(
@@ -48,7 +48,7 @@ def cases_of(
         SelectionError: a picture together with other data, or a picture without a question.
         DataError, ImageError: as `patchlens.fit.read_items`.
     """
-    from patchlens.experiments.cases import drawn_cases, own_cases
+    from patchlens.cause.cases import drawn_cases, own_cases
     from patchlens.fit import Item, read_items
 
     if picture is not None:
@@ -67,7 +67,7 @@ def cases_of(
 
 def tell_finding(finding: Finding, *written: Path | None, json: Path | None) -> None:
     """Print a finding, write it if asked, and say what was written."""
-    from patchlens.experiments.table import print_finding
+    from patchlens.cause.table import print_finding
     from patchlens.files import write_atomically
 
     if json is not None:

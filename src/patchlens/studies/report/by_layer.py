@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from patchlens.intervals import Estimate, t95, wilson
+from patchlens.stats.intervals import Estimate, t95, wilson
 from patchlens.studies.layout import ALL
 from patchlens.studies.report.source import Source
 from patchlens.studies.report.tables import Quantity, Row, Table

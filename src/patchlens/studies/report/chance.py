@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from patchlens.intervals import Array
+from patchlens.stats.intervals import Array
 
 DRAWS: Final = 19_999
 """How many relabelled studies make a null."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from patchlens.intervals import wilson
+from patchlens.stats.intervals import wilson
 from patchlens.studies.layout import ALL
 from patchlens.studies.report.by_layer import interval
 from patchlens.studies.report.source import Source

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from patchlens.intervals import wilson
+from patchlens.stats.intervals import wilson
 from patchlens.studies.layout import ALL
 from patchlens.studies.report.by_layer import interval
 from patchlens.studies.report.source import Source

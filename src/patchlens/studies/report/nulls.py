@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens.intervals import Array, t95
+from patchlens.stats.intervals import Array, t95
 from patchlens.studies.report.chance import DRAWS, least_p, p_beside
 
 _CHUNK: Final = 1_000

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens.intervals import Array
+from patchlens.stats.intervals import Array
 from patchlens.studies.layout import ALL
 from patchlens.studies.report.summaries import LAYER, SUMMARIES
 from patchlens.studies.report.tables import Row, Table

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from patchlens.errors import FormatError, OutputError
 from patchlens.files import write_atomically
 from patchlens.progress import Progress
-from patchlens.store import open_reading
+from patchlens.reading.store import open_reading
 from patchlens.studies.layout import READINGS, file_name
 from patchlens.studies.report.tables import Report, Table
 from patchlens.views import report as view

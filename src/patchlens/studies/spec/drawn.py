@@ -7,11 +7,11 @@ from typing import Any, Final, cast
 
 import numpy as np
 
-from patchlens.bench.phrases import QuestionKind
-from patchlens.bench.questions import QUESTION_KINDS, Question, ask
-from patchlens.bench.scenes import KINDS, Kind, Scene, make_scene
-from patchlens.bench.vocabulary import LANGUAGES, Language
 from patchlens.errors import StudyError
+from patchlens.scenes.phrases import QuestionKind
+from patchlens.scenes.questions import QUESTION_KINDS, Question, ask
+from patchlens.scenes.scene import KINDS, Kind, Scene, make_scene
+from patchlens.scenes.vocabulary import LANGUAGES, Language
 from patchlens.studies.spec.items import DrawnPicture, StudyItem
 from patchlens.studies.spec.shared import TRUTH, Defaults, with_truth
 from patchlens.studies.spec.values import choice_of, number_of

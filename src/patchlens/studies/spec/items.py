@@ -6,8 +6,8 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from patchlens.bench.scenes import Kind, make_scene
-from patchlens.pictures import OpenedPicture, open_picture, picture_bytes
+from patchlens.pictures.open import OpenedPicture, open_picture, picture_bytes
+from patchlens.scenes.scene import Kind, make_scene
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 from patchlens.errors import StudyError
 from patchlens.files import lines_of
-from patchlens.pictures import PICTURE_SUFFIXES
+from patchlens.pictures.open import PICTURE_SUFFIXES
 from patchlens.studies.spec.items import PictureFile, StudyItem
 from patchlens.studies.spec.shared import COMMON, TRUTH, Defaults, with_truth
 from patchlens.studies.spec.values import check_keys, number_of, text_of, words_of

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from patchlens.errors import MissingExtraError, StudyError
-from patchlens.pictures import PICTURE_SUFFIXES
+from patchlens.pictures.open import PICTURE_SUFFIXES
 
 
 def parse(path: Path) -> dict[str, Any]:

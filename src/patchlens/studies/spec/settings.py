@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from patchlens.errors import StudyError
-from patchlens.records import CHANNELS
+from patchlens.reading.records import CHANNELS
 from patchlens.selection import POSITION_GROUPS
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from patchlens.errors import DataError, StudyError
+from patchlens.models.tokens import is_text
 from patchlens.studies.layout import ALL, REST
 from patchlens.studies.spec.drawn import scene_items
 from patchlens.studies.spec.items import PictureFile, PictureSource, StudyItem
 from patchlens.studies.spec.listed import ONE, data_items, listed_item
 from patchlens.studies.spec.shared import COMMON, Defaults
 from patchlens.studies.spec.values import check_keys, text_of, words_of
-from patchlens.tokens import is_text
 
 _KEYS: Final = {
     "scenes": ("scenes", "count", "seed", "ask", "language", *COMMON),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from patchlens.errors import StudyError
-from patchlens.sealed import SUFFIX
+from patchlens.reading.seal import SUFFIX
 from patchlens.studies.spec.items import StudyItem
 from patchlens.studies.spec.parse import parse
 from patchlens.studies.spec.settings import SETTINGS, Settings, read_settings

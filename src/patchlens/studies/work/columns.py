@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from patchlens.attention import Account
 from patchlens.axes import CLASSES, LAYER, POSITION
-from patchlens.reading import Reading
+from patchlens.reading.reading import Reading
 from patchlens.studies.schema import CELLS, TARGETS
 from patchlens.studies.spec.items import StudyItem
 from patchlens.studies.work.followed import Followed

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from patchlens.axes import PositionKind
 from patchlens.causal import Ablate, Mean, Patches, patch_states, rerun
-from patchlens.reading import Reading
+from patchlens.reading.reading import Reading
 from patchlens.studies.schema import EFFECTS
 from patchlens.studies.spec.items import StudyItem
 from patchlens.studies.work.followed import Followed

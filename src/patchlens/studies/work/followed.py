@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from patchlens.concepts.dictionary import Dictionary
 from patchlens.models.adapter import Adapter
-from patchlens.records import WORD_START, Target
+from patchlens.models.tokens import find_target, form_targets, piece_table
+from patchlens.reading.records import WORD_START, Target
 from patchlens.studies.spec.items import StudyItem
-from patchlens.tokens import find_target, form_targets, piece_table
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,16 @@ from patchlens.concepts.language import language_of
 from patchlens.demo import bundled_lenses
 from patchlens.errors import LensError, PatchlensError, SelectionError
 from patchlens.fit.survey import model_digest
-from patchlens.inputs import prepare
 from patchlens.lens import KindedLens, Lens, ReadingLens, VisionLens
+from patchlens.lens.registry import find_lens, is_lens
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import likeness
-from patchlens.reading import Reading
-from patchlens.registry import find_lens, is_lens
+from patchlens.models.inputs import prepare
+from patchlens.models.tokens import piece_table
+from patchlens.reading.reading import Reading
+from patchlens.reading.seal import SUFFIX
+from patchlens.reading.store import to_bytes
 from patchlens.run import Asked, load, trace_together
-from patchlens.sealed import SUFFIX
-from patchlens.store import to_bytes
 from patchlens.studies.schema import CELLS, EFFECTS, TARGETS
 from patchlens.studies.spec.study import PROMPT
 from patchlens.studies.work.columns import cell_rows, target_rows
@@ -34,7 +35,6 @@ from patchlens.studies.work.followed import followed
 from patchlens.studies.work.right import is_right
 from patchlens.studies.work.rows import Seen, asked_for, failed_item, gathered
 from patchlens.studies.work.task import About, Bench, Done, Job, Task
-from patchlens.tokens import piece_table
 from patchlens.trace import Trace
 
 AnyLens = Lens | KindedLens | ReadingLens | VisionLens

@@ -1,0 +1,95 @@
+"""What an experiment is made on: your pictures with their questions, or drawn scenes whose truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from patchlens.bench.exam import MOST_SEEDS, REPORT_SEEDS
+from patchlens.data.items import Item
+from patchlens.errors import SelectionError
+from patchlens.pictures.open import OpenedPicture, open_picture
+from patchlens.scenes.questions import Question
+from patchlens.scenes.scene import Scene, make_scene
+from patchlens.scenes.truth import Labelled, labelled_scene
+
+BETWEEN: Final = 1_000_000
+"""How far apart the scenes of two seeds begin."""
+_TRIES: Final = 200
+
+Ask = Callable[[Scene, np.random.Generator], Question | None]
+"""Asks a question about a scene, or passes it over."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A question about a picture. ``name`` is its own among all cases.
+
+    ``group`` is the seed of a drawn scene, and ``truth`` what is known of it; None of either for a picture
+    of yours.
+    """
+
+    name: str
+    prompt: str
+    item: Item | None = field(repr=False)
+    truth: Labelled | None = field(default=None, repr=False)
+    group: int | None = None
+
+    def open(self) -> tuple[OpenedPicture, ...]:
+        """Open or draw the pictures.
+
+        Raises:
+            ImageError: one cannot be read; says which.
+        """
+        if self.truth is not None:
+            return (open_picture(self.truth.picture, self.name),)
+        assert self.item is not None
+        return self.item.open()
+
+
+def own_cases(items: Sequence[Item]) -> tuple[Case, ...]:
+    """Cases of pictures or scenes as `patchlens.fit.read_items` reads them.
+
+    Raises:
+        SelectionError: an item has no picture, so there is nothing to intervene on.
+    """
+    for item in items:
+        if not item.pictures:
+            raise SelectionError(f"{item.name} has no picture: an experiment on patches needs one")
+    return tuple(Case(item.name, item.prompt, item) for item in items)
+
+
+def drawn_cases(ask: Ask, seeds: int, scenes: int, *, first: int = REPORT_SEEDS) -> tuple[Case, ...]:
+    """Drawn scenes that allow a kind of question, seed by seed.
+
+    Args:
+        ask: asks the question; a scene that it passes over is not taken.
+        seeds: how many batches, each of scenes that no other has.
+        scenes: scenes of each.
+        first: the first scene of the first seed; nothing is fitted, trained or chosen from `REPORT_SEEDS` on.
+
+    Raises:
+        SelectionError: sizes out of range, or hardly any scene allows the question.
+    """
+    if not 1 <= seeds <= MOST_SEEDS or not 1 <= scenes <= BETWEEN // (2 * _TRIES):
+        raise SelectionError(
+            f"{seeds} seeds of {scenes} scenes: choose 1 to {MOST_SEEDS} seeds and 1 to "
+            f"{BETWEEN // (2 * _TRIES)} scenes"
+        )
+    return tuple(case for number in range(seeds) for case in _drawn(ask, first + number * BETWEEN, scenes))
+
+
+def _drawn(ask: Ask, start: int, scenes: int) -> list[Case]:
+    found: list[Case] = []
+    for seed in range(start, start + _TRIES * scenes):
+        scene = make_scene(seed)
+        question = ask(scene, np.random.default_rng([seed, 31]))
+        if question is not None:
+            truth = labelled_scene(scene, question)
+            found.append(Case(truth.name, question.prompt, None, truth, start))
+        if len(found) == scenes:
+            return found
+    raise SelectionError(f"of {_TRIES * scenes} drawn scenes only {len(found)} allow this question")

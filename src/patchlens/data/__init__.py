@@ -1,0 +1,1 @@
+"""What is read, asked or fitted on: one item, and where items come from."""

@@ -1,0 +1,205 @@
+"""A folder of pictures with masks in the annotation format of COCO (Lin et al. 2014), as an exam.
+
+Read are ``images`` (id, file_name, width, height), ``categories`` (id, name, and if given ``names``: every
+further form of the word) and ``annotations`` (image_id, category_id, segmentation as polygons or as run
+lengths, compressed or not). A crowd counts as a thing of its category.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchlens.bench.exam import Batch, Exam, check_size
+from patchlens.errors import DataError
+from patchlens.pictures.open import open_picture
+from patchlens.scenes.truth import Labelled, Thing
+
+_PARTS_FOR_VALIDATION: Final = 2
+_LONGEST_RUN: Final = 13  # characters of a compressed count; more would not fit 64 bits
+
+
+def coco_exam(folder: Path, seeds: int, scenes: int, prompt: str) -> Exam:
+    """Deal the pictures of a folder, in an order that depends on their ids only, to validation and seeds.
+
+    Args:
+        folder: pictures and one ``.json`` file of annotations.
+        seeds: how many batches to report on.
+        scenes: most pictures of each; twice as many for validation.
+        prompt: what is asked of every picture.
+
+    Raises:
+        SelectionError: too few seeds or scenes for an interval.
+        DataError: the annotations cannot be read, or there are too few pictures.
+    """
+    check_size(seeds, scenes)
+    content = _read(folder)
+    try:
+        categories = {int(c["id"]): str(c["name"]) for c in content["categories"]}
+        forms = {str(c["name"]): _forms(c) for c in content["categories"]}
+        images = sorted(content["images"], key=lambda image: int(image["id"]))
+        by_image: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+        for annotation in content["annotations"]:
+            by_image[int(annotation["image_id"])].append(annotation)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"the annotations in {folder} are not in COCO's format: {error!r}") from error
+    if not forms:
+        raise DataError(f"the annotations in {folder} have no categories, so there is no word to look for")
+    size = min(scenes, len(images) // (seeds + _PARTS_FOR_VALIDATION))
+    if size < 2:
+        needed = 2 * (seeds + _PARTS_FOR_VALIDATION)
+        raise DataError(
+            f"{folder} has {len(images)} pictures: {seeds} seeds and validation need at least {needed}"
+        )
+    makers = [
+        partial(_labelled, folder, image, by_image[int(image["id"])], categories, prompt) for image in images
+    ]
+    order = np.random.default_rng(0).permutation(len(images))
+    dealt = [makers[i] for i in order]
+    validation = Batch(0, tuple(dealt[: _PARTS_FOR_VALIDATION * size]))
+    rest = dealt[_PARTS_FOR_VALIDATION * size :]
+    batches = tuple(Batch(n + 1, tuple(rest[n * size : (n + 1) * size])) for n in range(seeds))
+    about = f"{folder.name}, {size} pictures for each of {seeds} seeds"
+    return Exam(about, forms, tuple(forms), validation, batches)
+
+
+def decode_runs(counts: str | Sequence[int], height: int, width: int) -> NDArray[np.bool_]:
+    """Decode run lengths: of 0s and 1s in turn, down the columns.
+
+    Args:
+        counts: numbers, or COCO's compressed text: each number in characters of five bits, lowest first, the
+            sixth bit saying that another follows; from the fourth number on, the difference to the number
+            two before.
+        height: pixels down.
+        width: pixels across.
+
+    Returns:
+        ``[height, width]``.
+
+    Raises:
+        DataError: the runs do not fill the mask exactly.
+    """
+    runs = _decompressed(counts) if isinstance(counts, str) else [int(count) for count in counts]
+    if min(runs, default=-1) < 0 or sum(runs) != height * width:
+        raise DataError(f"the run lengths of a mask do not add up to its {height} x {width} pixels")
+    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    return flat.reshape(width, height).T
+
+
+def _decompressed(text: str) -> list[int]:
+    runs: list[int] = []
+    value, shift = 0, 0
+    for character in text:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64 or shift >= 5 * _LONGEST_RUN:
+            raise DataError("a compressed mask holds what is no run length")
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            value -= 1 << shift
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value, shift = 0, 0
+    if shift:
+        raise DataError("a compressed mask is cut short")
+    return runs
+
+
+def fill_polygon(points: Sequence[float], height: int, width: int) -> NDArray[np.bool_]:
+    """Pixels whose centre lies inside a polygon, by the even-odd rule.
+
+    Args:
+        points: x0, y0, x1, y1, ... in pixels; the last is joined to the first.
+        height: pixels down.
+        width: pixels across.
+
+    Returns:
+        ``[height, width]``.
+
+    Raises:
+        DataError: fewer than three points, or not finite.
+    """
+    corners = np.asarray(points, np.float64)
+    if corners.ndim != 1 or corners.size < 6 or corners.size % 2 or not np.isfinite(corners).all():
+        raise DataError("a polygon needs at least three points, as x and y in turn")
+    toggles = np.zeros((height, width + 1), bool)
+    start = corners.reshape(-1, 2)
+    for (x0, y0), (x1, y1) in zip(start, np.roll(start, -1, 0), strict=True):
+        low, high = (int(np.ceil(y - 0.5)) for y in sorted((y0, y1)))
+        rows = np.arange(max(low, 0), min(high, height))
+        if rows.size:
+            crossing = x0 + (rows + 0.5 - y0) / (y1 - y0) * (x1 - x0)
+            toggles[rows, np.clip(np.ceil(crossing - 0.5), 0, width).astype(int)] ^= True
+    return np.logical_xor.accumulate(toggles, axis=1)[:, :width]
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}")
+    found = sorted(folder.glob("*.json"))
+    if len(found) != 1:
+        raise DataError(
+            f"{folder} has {len(found)} .json files: expected one, with annotations in COCO's format"
+        )
+    try:
+        content: Any = json.loads(found[0].read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{found[0]} is not JSON that can be read: {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{found[0]} is not in COCO's format: expected an object")
+    return content
+
+
+def _forms(category: Mapping[str, Any]) -> tuple[str, ...]:
+    """A category's word as written, in small letters and with a capital, or the forms that are given."""
+    name = str(category["name"])
+    if not name.strip():
+        raise ValueError("a category without a name")
+    given = [str(form) for form in category.get("names", ())]
+    return tuple(dict.fromkeys([name, *(given or (name.lower(), name.capitalize()))]))
+
+
+def _labelled(
+    folder: Path,
+    image: Mapping[str, Any],
+    annotations: Sequence[Mapping[str, Any]],
+    categories: Mapping[int, str],
+    prompt: str,
+) -> Labelled:
+    name = str(image["file_name"])
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"the picture {name} lies outside {folder}")
+    picture = np.asarray(open_picture(path).image)
+    height, width = picture.shape[:2]
+    try:
+        if (int(image["width"]), int(image["height"])) != (width, height):
+            raise DataError(
+                f"{name} has {width} x {height} pixels, but its annotations are for {image['width']} x "
+                f"{image['height']}"
+            )
+        things = tuple(
+            Thing(categories[int(own["category_id"])], _mask(own["segmentation"], height, width))
+            for own in annotations
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"an annotation of {name} is not in COCO's format: {error!r}") from error
+    return Labelled(name, picture, things, (), prompt)
+
+
+def _mask(segmentation: Any, height: int, width: int) -> NDArray[np.bool_]:
+    if isinstance(segmentation, Mapping):
+        size = [int(side) for side in segmentation["size"]]
+        if size != [height, width]:
+            raise DataError(f"a mask has {size[0]} x {size[1]} pixels, its picture {height} x {width}")
+        return decode_runs(segmentation["counts"], height, width)
+    polygons = [fill_polygon(points, height, width) for points in segmentation]
+    return np.any([np.zeros((height, width), bool), *polygons], axis=0)

@@ -1,0 +1,1 @@
+"""The engine that streams statistics over the vocabulary, a chunk at a time."""

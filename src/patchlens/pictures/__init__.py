@@ -1,0 +1,1 @@
+"""Pixels and boxes: opening pictures, and the grids of their patches."""

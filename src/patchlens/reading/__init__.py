@@ -1,0 +1,1 @@
+"""What a lens saw: the Reading, its records and its file. NumPy alone."""

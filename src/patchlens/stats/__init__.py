@@ -1,0 +1,1 @@
+"""Statistics that keep their promise: intervals, ranks, differences. On scipy; knows no torch."""
