@@ -6,5 +6,5 @@ from jaxtyping import install_import_hook
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
-CHECKED = ("models", "capture", "lens", "attention", "causal", "run", "fit")
+CHECKED = ("models", "capture", "lens", "attention", "causal", "fit")
 install_import_hook([f"patchlens.{name}" for name in CHECKED], "beartype.beartype")

@@ -8,8 +8,9 @@ from PIL import Image
 from patchlens.demo.domain import SceneDomain
 from patchlens.errors import PatchlensError, SelectionError, TargetError
 from patchlens.lens import LogitLens
+from patchlens.models.positions import select_positions
 from patchlens.reading.store import open_reading
-from patchlens.run import Model, load, select_positions
+from patchlens.run import Model, load
 from patchlens.scenes.scene import make_scene
 from tiny import tiny_gpt2, tiny_llama, tiny_llava, tiny_mllama, tiny_qwen_vl
 
@@ -104,16 +105,18 @@ def test_a_text_only_reading_of_a_cross_attention_model_keeps_the_layer_numbers(
 def test_groups_of_positions():
     _, trace = traced("llava", max_new_tokens=4, steps=True)
     kind = trace.inputs.places.kind
-    assert select_positions(trace.inputs, "all") is None
-    assert select_positions(trace.inputs, "patches") == np.flatnonzero(kind == "patch").tolist()
-    assert select_positions(trace.inputs, "text") == np.flatnonzero(kind == "text").tolist()
+    assert select_positions(trace.adapter, trace.inputs, "all") is None
+    assert (
+        select_positions(trace.adapter, trace.inputs, "patches") == np.flatnonzero(kind == "patch").tolist()
+    )
+    assert select_positions(trace.adapter, trace.inputs, "text") == np.flatnonzero(kind == "text").tolist()
     n_answer = max(1, len(trace.answer.ids))
-    assert len(select_positions(trace.inputs, "answer") or []) == n_answer
+    assert len(select_positions(trace.adapter, trace.inputs, "answer") or []) == n_answer
     with pytest.raises(SelectionError, match="is none of"):
-        select_positions(trace.inputs, "words")
+        select_positions(trace.adapter, trace.inputs, "words")
     _, text = traced("gpt2", max_new_tokens=0)
     with pytest.raises(SelectionError, match="no position of the group"):
-        select_positions(text.inputs, "patches")
+        select_positions(text.adapter, text.inputs, "patches")
 
 
 def test_a_reading_of_two_pictures_survives_its_file(tmp_path):

@@ -8,9 +8,9 @@ from patchlens.capture import capture, capture_together
 from patchlens.demo import demo_pictures
 from patchlens.models.encode import likeness
 from patchlens.models.generate import generate_greedy
-from patchlens.models.inputs import prepare
 from patchlens.pictures.open import open_picture
-from patchlens.run import Asked, load, trace_together
+from patchlens.run import alike, load, run_together
+from patchlens.trace import Request
 from tiny import BUILDERS, VISION
 
 EVERY = pytest.mark.parametrize("family", BUILDERS)
@@ -61,18 +61,15 @@ def test_bundled_models_answer_and_read_the_same_together(name):
     model = load(name)
     pictures = [open_picture(str(picture.file)) for picture in demo_pictures()]
     prompts = ["What is in the picture?"] * 4 + ["Describe the picture."] * 4
-    asked = [
-        Asked((picture,), prepare(model.adapter, prompt, [picture]))
-        for picture, prompt in zip(pictures, prompts, strict=True)
-    ]
-    alike = [own for own in asked if likeness(own.inputs) == likeness(asked[0].inputs)]
-    assert len(alike) >= 4
-    together = trace_together(model.adapter, alike, steps=True)
+    asked = [model.prepare([picture], prompt) for picture, prompt in zip(pictures, prompts, strict=True)]
+    group = [asked[number] for number in alike(asked)[0]]
+    assert len(group) >= 4
+    together = run_together(model.adapter, group, Request(steps=True))
     assert len({len(trace.answer.ids) for trace in together}) > 1
-    for own, trace in zip(alike, together, strict=True):
-        alone = model.trace(own.pictures[0], own.inputs.prompt, steps=True)
+    for (pictures, inputs), trace in zip(group, together, strict=True):
+        alone = model.trace(pictures[0], inputs.prompt, steps=True)
         assert trace.answer == alone.answer
-        assert list(trace.answer.ids) == generate_greedy(model.adapter, own.inputs, 20)
+        assert list(trace.answer.ids) == generate_greedy(model.adapter, inputs, 20)
         assert trace.notes == alone.notes
         got, expected = trace.read(), alone.read()
         assert (got.top_ids[-1] == expected.top_ids[-1]).all()

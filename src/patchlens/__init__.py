@@ -16,6 +16,20 @@ from typing import TYPE_CHECKING
 from patchlens.errors import PatchlensError as PatchlensError
 
 if TYPE_CHECKING:
+    from patchlens.causal import Ablate as Ablate
+    from patchlens.causal import Ablation as Ablation
+    from patchlens.causal import Add as Add
+    from patchlens.causal import Effects as Effects
+    from patchlens.causal import Knockout as Knockout
+    from patchlens.causal import Mean as Mean
+    from patchlens.causal import Noise as Noise
+    from patchlens.causal import Other as Other
+    from patchlens.causal import OwnMean as OwnMean
+    from patchlens.causal import Patches as Patches
+    from patchlens.causal import Project as Project
+    from patchlens.causal import Replace as Replace
+    from patchlens.causal import Swap as Swap
+    from patchlens.causal import Zero as Zero
     from patchlens.lens import CrossLens as CrossLens
     from patchlens.lens import LogitLens as LogitLens
     from patchlens.reading.reading import Reading as Reading
@@ -31,25 +45,38 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "load": ("patchlens.run", "load"),
-    "Model": ("patchlens.run", "Model"),
-    "Trace": ("patchlens.trace", "Trace"),
-    "LogitLens": ("patchlens.lens", "LogitLens"),
-    "CrossLens": ("patchlens.lens", "CrossLens"),
-    "Reading": ("patchlens.reading.reading", "Reading"),
-    "open_reading": ("patchlens.reading.store", "open_reading"),
-    "read_study": ("patchlens.studies.spec.study", "read_study"),
-    "run_study": ("patchlens.studies.study", "run_study"),
-    "write_page": ("patchlens.views.html", "write_page"),
-    "widget": ("patchlens.views.notebook", "widget"),
+    "Model": "patchlens.run",
+    "load": "patchlens.run",
+    "Trace": "patchlens.trace",
+    "Reading": "patchlens.reading.reading",
+    "open_reading": "patchlens.reading.store",
+    "LogitLens": "patchlens.lens",
+    "CrossLens": "patchlens.lens",
+    "Ablate": "patchlens.causal",
+    "Ablation": "patchlens.causal",
+    "Add": "patchlens.causal",
+    "Effects": "patchlens.causal",
+    "Knockout": "patchlens.causal",
+    "Mean": "patchlens.causal",
+    "Noise": "patchlens.causal",
+    "Other": "patchlens.causal",
+    "OwnMean": "patchlens.causal",
+    "Patches": "patchlens.causal",
+    "Project": "patchlens.causal",
+    "Replace": "patchlens.causal",
+    "Swap": "patchlens.causal",
+    "Zero": "patchlens.causal",
+    "read_study": "patchlens.studies.spec.study",
+    "run_study": "patchlens.studies.study",
+    "write_page": "patchlens.views.html",
+    "widget": "patchlens.views.notebook",
 }
 
 
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'patchlens' has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    return getattr(import_module(module), attribute)
+    return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -60,7 +60,7 @@ def layer_name(layer: int, n_layers: int) -> str:
     return f"{layer} (last)" if layer == n_layers else str(layer)
 
 
-def check_layers(layers: Iterable[int] | None, n_layers: int) -> tuple[int, ...]:
+def check_layers(layers: int | Iterable[int] | None, n_layers: int) -> tuple[int, ...]:
     """Resolve wanted layers to sorted unique numbers in ``0..n_layers``; None means all, -1 the last.
 
     Raises:
@@ -69,7 +69,7 @@ def check_layers(layers: Iterable[int] | None, n_layers: int) -> tuple[int, ...]
     if layers is None:
         return tuple(range(n_layers + 1))
     resolved: set[int] = set()
-    for layer in layers:
+    for layer in [layers] if isinstance(layers, int) else layers:
         index = layer + n_layers + 1 if layer < 0 else layer
         if not 0 <= index <= n_layers:
             raise SelectionError(

@@ -64,7 +64,7 @@ def capture_together(
     adapter: Adapter,
     batch: Sequence[Inputs],
     *,
-    layers: Iterable[int] | None = None,
+    layers: int | Iterable[int] | None = None,
     positions: Sequence[Iterable[int] | None] | None = None,
 ) -> list[Captured]:
     """`capture` of several inputs that are alike (`patchlens.models.encode.likeness`), in one pass.

@@ -78,7 +78,19 @@ def test_ablated_patches_hold_what_was_asked_for(family):
 @SEEING
 def test_all_patches_are_ablated_by_default(family):
     adapter, inputs = acted(family)
-    assert entering(adapter, inputs, Ablate()).eq(0).all()
+    assert entering(adapter, inputs, Ablate(by=Zero())).eq(0).all()
+    own = patch_states(adapter, [inputs])
+    got = entering(adapter, inputs, Ablate())
+    torch.testing.assert_close(got, own.mean(0).expand_as(got))
+
+
+@SEEING
+def test_a_few_patches_get_the_mean_of_all_by_default(family):
+    adapter, inputs = acted(family)
+    own = patch_states(adapter, [inputs])
+    torch.testing.assert_close(
+        logits(adapter, inputs, Ablate([1, 3])), logits(adapter, inputs, Ablate([1, 3], Mean(own)))
+    )
 
 
 @SEEING
@@ -105,7 +117,7 @@ def test_patches_are_ablated_at_a_later_layer(layer):
     adapter, inputs = acted("llava")
     rows = Stage(adapter, inputs).patches[[1, 4]]
     plain = capture(adapter, inputs)
-    with intervening(adapter, inputs, Ablate([1, 4], layer=layer)):
+    with intervening(adapter, inputs, Ablate([1, 4], Zero(), layer)):
         got = capture(adapter, inputs)
     row = layer % (adapter.n_layers + 1)
     assert got.resid[row, rows].eq(0).all()
@@ -294,7 +306,7 @@ def mistakes(adapter, inputs):
         (Ablate([9]), SelectionError, "patch 9 does not exist: this prompt has patches 0 to 8"),
         (Ablate([]), SelectionError, "no patch was chosen"),
         (Ablate([1, 1]), SelectionError, "patch 1 was named twice"),
-        (Ablate("dog"), InterventionError, "numbers or 'all'"),
+        (Ablate("dog"), SelectionError, "numbers, a Box, a mask or 'all'"),
         (Ablate([0], layer=5), SelectionError, "layer 5 does not exist"),
         (Ablate([0], Mean(torch.zeros(3, d_model + 1))), InterventionError, "expected states of shape"),
         (Ablate([0], Noise(torch.zeros(1, d_model))), InterventionError, "2 patches or more"),
@@ -366,6 +378,6 @@ def test_a_second_picture_goes_on_counting():
     inputs = adapter.encode("a <image> and <image> b", [NOISE, OTHER])
     first, second = patch_numbers(inputs, 0), patch_numbers(inputs, 1)
     assert second.min() == first.max() + 1
-    got = entering(adapter, inputs, Ablate(second.ravel().tolist()))
+    got = entering(adapter, inputs, Ablate(second.ravel().tolist(), Zero()))
     assert got[9:].eq(0).all()
     assert not got[:9].eq(0).any()

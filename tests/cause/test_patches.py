@@ -11,6 +11,7 @@ import torch
 from patchlens.capture import capture
 from patchlens.causal import Ablate, intervening, patch_states
 from patchlens.causal.places import Stage
+from patchlens.causal.pointing import Above
 from patchlens.cause.cases import drawn_cases, own_cases
 from patchlens.cause.patches import measure as module
 from patchlens.cause.patches.measure import (
@@ -21,7 +22,6 @@ from patchlens.cause.patches.measure import (
     one_thing,
     subject_of,
 )
-from patchlens.cause.patches.pointing import Above
 from patchlens.cause.patches.replacing import Replacing, make_replacing
 from patchlens.data.items import Item
 from patchlens.errors import DataError, SelectionError

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from patchlens.causal.pointing import Above, Top
 from patchlens.cause.cases import own_cases
 from patchlens.cause.patches import choice
 from patchlens.cause.patches.choice import choose, settle
 from patchlens.cause.patches.measure import Settings, Subject, subject_of
-from patchlens.cause.patches.pointing import Above, Top
 from patchlens.cause.patches.replacing import make_replacing
 from patchlens.data.items import Item
 from patchlens.errors import SelectionError

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from patchlens.bench.labels import concept_ids, scene_forms
-from patchlens.cause.patches.pointing import Above, Top, answer_word, around, blocks, lens_maps
+from patchlens.causal.pointing import Above, Top, around, blocks
+from patchlens.cause.patches.pointing import answer_word, lens_maps
 from patchlens.errors import SelectionError
 from patchlens.lens.registry import find_lens
 from patchlens.models.inputs import prepare

@@ -62,7 +62,7 @@ def test_stored_states_are_those_of_the_trace(tmp_path):
         collect(model, [item], store, Keep(), max_new_tokens=4, progress=lambda *_: None)
         trace = model.trace(list(item.pictures), item.prompt, max_new_tokens=4, steps=True)
         batch = store.batch(0)
-        assert batch.kinds == tuple(trace.fit_kinds()[1:])
+        assert batch.kinds == tuple(trace.fit_kinds[1:])
         torch.testing.assert_close(batch.resid, trace.resid[:, 1:], rtol=0, atol=0)
         torch.testing.assert_close(batch.final, trace.captured.final[1:], rtol=0, atol=0)
         assert batch.kinds.count("answer") == max(1, len(trace.answer.ids))

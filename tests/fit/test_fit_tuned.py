@@ -111,7 +111,7 @@ def test_each_kind_takes_the_strength_that_is_best_on_validation_states(model):
         1.0: replace(start, kinds={**worse, "patch": start.kinds["patch"]}),
     }
     trace = model.trace(noise(5), "what?", max_new_tokens=2, steps=True)
-    validation = [StateBatch(trace.resid, trace.captured.final, tuple(trace.fit_kinds()))]
+    validation = [StateBatch(trace.resid, trace.captured.final, tuple(trace.fit_kinds))]
 
     class Solver(ClosedForm):
         def solve(self, strength=1e-2):

@@ -25,7 +25,7 @@ def batches_of(adapter, prompts, *, pictures=False):
     for seed, prompt in enumerate(prompts):
         images = noise(seed) if pictures else None
         trace = Model(adapter).trace(images, prompt, max_new_tokens=3, steps=True)
-        batches.append(StateBatch(trace.resid, trace.captured.final, tuple(trace.fit_kinds())))
+        batches.append(StateBatch(trace.resid, trace.captured.final, tuple(trace.fit_kinds)))
     return batches
 
 

@@ -248,7 +248,7 @@ def test_a_pass_that_fails_for_a_batch_is_tried_item_by_item(tmp_path, monkeypat
     from patchlens.studies.work import worker as module
 
     study = read_study(small(tmp_path, items=[{"prompt": "What is red?"}, {"prompt": "What is snow?"}]))
-    original, sizes = module.trace_together, []
+    original, sizes = module.run_together, []
 
     def short(adapter, batch, **more):
         sizes.append(len(batch))
@@ -256,7 +256,7 @@ def test_a_pass_that_fails_for_a_batch_is_tried_item_by_item(tmp_path, monkeypat
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
         return original(adapter, batch, **more)
 
-    monkeypatch.setattr(module, "trace_together", short)
+    monkeypatch.setattr(module, "run_together", short)
     assert run_study(study, tmp_path / "out").done == {"demo": 2}
     assert sizes == [2, 1, 1]
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from patchlens.axes import POSITION, check_layers
 from patchlens.capture import capture
-from patchlens.causal.places import Patches, Stage
-from patchlens.causal.protocol import Intervention, Step, check_states, edits
+from patchlens.causal.places import Patches, PatchesLike, Stage
+from patchlens.causal.protocol import Intervention, States, Step, check_states, edits
 from patchlens.causal.swap import put
 from patchlens.errors import InterventionError
 from patchlens.models.adapter import Adapter
@@ -30,6 +30,9 @@ class Zero:
         """One row for all."""
         return torch.zeros(1, d_model)
 
+    def __str__(self) -> str:
+        return "zeros"
+
 
 @dataclass(frozen=True, eq=False)
 class Mean:
@@ -40,6 +43,9 @@ class Mean:
     def states(self, numbers: Sequence[int], d_model: int) -> Tensor:
         """One row for all."""
         return _known(self.reference, d_model).mean(0, keepdim=True)
+
+    def __str__(self) -> str:
+        return f"the mean of {len(self.reference)} reference states"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +69,9 @@ class Noise:
         rows = torch.from_numpy(np.stack(drawn)).to(reference)
         return reference.mean(0) + reference.std(0) * rows
 
+    def __str__(self) -> str:
+        return f"noise with the mean and spread of {len(self.reference)} reference states"
+
 
 @dataclass(frozen=True, eq=False)
 class Other:
@@ -80,45 +89,60 @@ class Other:
             )
         return states[list(numbers)]
 
+    def __str__(self) -> str:
+        return "the same patches of another picture"
 
-By = Zero | Mean | Noise | Other
+
+@dataclass(frozen=True)
+class OwnMean:
+    """The mean of all patches of the prompt itself, as they stand at that layer in that very pass."""
+
+    def __str__(self) -> str:
+        return "the mean patch of this prompt"
+
+
+By = Zero | Mean | Noise | Other | OwnMean
 
 
 @dataclass(frozen=True)
 class Ablate(Intervention):
-    """Replace the states of chosen patches, by default as they enter the decoder.
+    """Replace the states of chosen patches, by default as they enter the decoder and by their mean.
 
     Args:
-        patches: numbers of patches (`patch_numbers`), or "all".
+        patches: numbers of patches (`patch_numbers`), "all", a `Box` in pixels of the picture, or a mask: of
+            its pixels, its grid, or all patches.
         by: what stands there instead.
         layer: 0 to ``n_layers``, negative from the end. What a patch told other positions in earlier blocks
             stays. Vision states have no layer but 0.
     """
 
-    patches: Patches | Sequence[int] | str = "all"
-    by: By = field(default_factory=Zero)
+    patches: PatchesLike = "all"
+    by: By = field(default_factory=OwnMean)
     layer: int = 0
 
     def steps(self, stage: Stage) -> Iterable[Step]:
         """One edit."""
         d_model = stage.adapter.d_model
-        numbers = self._numbers(stage)
-        found = stage.find(Patches(numbers))
+        numbers = stage.numbers(self.patches)
+        layers = check_layers([self.layer], stage.adapter.n_layers)
+        if isinstance(self.by, OwnMean):
+            return edits(stage.find("patches"), layers, _Averaged(numbers))
         states = self.by.states(numbers, d_model)
         check_states(states, len(numbers), d_model, "states in the place of patches")
-        return edits(found, check_layers([self.layer], stage.adapter.n_layers), put(states))
+        return edits(stage.find(Patches(numbers)), layers, put(states))
 
-    def _numbers(self, stage: Stage) -> tuple[int, ...]:
-        if isinstance(self.patches, Patches):
-            numbers = self.patches.numbers
-        elif not isinstance(self.patches, str):
-            numbers = Patches(self.patches).numbers
-        elif self.patches == "all":
-            numbers = tuple(range(len(stage.patches)))
-        else:
-            raise InterventionError(f"patches are numbers or 'all', got {self.patches!r}")
-        stage.find(Patches(numbers))
-        return numbers
+
+@dataclass(frozen=True)
+class _Averaged:
+    """Sets some patches to the mean of all: an edit of all patches, so that they are there together."""
+
+    numbers: tuple[int, ...]
+
+    def __call__(self, old: States, which: Sequence[int]) -> States:
+        row = {number: index for index, number in enumerate(which)}
+        new = old.clone()
+        new[[row[number] for number in self.numbers]] = old.float().mean(0).to(old)
+        return new
 
 
 def patch_states(adapter: Adapter, pictures: Iterable[Inputs], layer: int = 0) -> PatchStates:

@@ -30,6 +30,9 @@ class Patches:
         object.__setattr__(self, "numbers", tuple(int(number) for number in numbers))
 
 
+PatchesLike = Patches | Sequence[int] | str
+"""Some patches: by number, or "all"."""
+
 Where = str | Patches | Sequence[int]
 """A group's name, some patches, or positions of the sequence (negative from the end of the prompt).
 
@@ -86,6 +89,20 @@ class Stage:
         if isinstance(where, str):
             return self._group(where)
         return Found(positions=self._positions(where))
+
+    def numbers(self, patches: PatchesLike) -> tuple[int, ...]:
+        """Numbers of some patches.
+
+        Raises:
+            SelectionError: one does not exist here, is named twice, or none is named.
+        """
+        if isinstance(patches, str):
+            if patches != "all":
+                raise SelectionError(f"patches are numbers, a Box, a mask or 'all', got {patches!r}")
+            return tuple(range(len(self.patches)))
+        numbers = patches.numbers if isinstance(patches, Patches) else Patches(patches).numbers
+        self._patches(numbers)
+        return numbers
 
     def _patches(self, numbers: Sequence[int]) -> Found:
         n = len(self.patches)

@@ -20,7 +20,7 @@ SPARED = 8  # rows go together if that costs none of them more than this share o
 
 
 @dataclass(frozen=True)
-class Effects:
+class Logprobs:
     """What the model says under each intervention, in nats, in float32.
 
     ``logprobs`` are of the answer's tokens, each after those before it (no step where the inputs hold no
@@ -52,7 +52,7 @@ class Rerun:
     recording: Recording = field(repr=False)
     memory_mb: int = CPU_MB
 
-    def effects(self, interventions: Sequence[Interventions], tokens: Sequence[int] = ()) -> Effects:
+    def effects(self, interventions: Sequence[Interventions], tokens: Sequence[int] = ()) -> Logprobs:
         """Log-probabilities of the answer that ``inputs`` hold, under each intervention.
 
         Args:
@@ -82,7 +82,7 @@ class Rerun:
                     2, answer[None, :, None].expand(len(numbers), -1, 1)
                 )[..., 0]
                 first[numbers] = said[:, 0, list(tokens)]
-        return Effects(logprobs, first, tuple(tokens))
+        return Logprobs(logprobs, first, tuple(tokens))
 
     def answers(
         self, interventions: Sequence[Interventions], max_new_tokens: int = 20

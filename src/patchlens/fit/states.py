@@ -151,7 +151,7 @@ def collect(
             continue
         with naming(item.name):
             trace = model.trace(item.open(), item.prompt, max_new_tokens=max_new_tokens, steps=True)
-        kinds, resid = trace.fit_kinds(), trace.resid
+        kinds, resid = trace.fit_kinds, trace.resid
         kept, excluded = kept_positions(resid, kinds, keep, has_picture=bool(item.pictures), index=index)
         store.put(index, resid[:, kept.to(resid.device)], [kinds[i] for i in kept.tolist()], excluded)
     progress(len(items), len(items))

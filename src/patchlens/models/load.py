@@ -113,16 +113,49 @@ def adapt(
     image_processor: Any = None,
     *,
     name: str = "model",
+    template: Any = None,
 ) -> Adapter:
-    """Wrap a model that is already in memory.
+    """Wrap a model and the parts that stand before it; the template is the tokenizer's if left out.
 
     Raises:
-        UnsupportedModelError: no adapter for its type.
+        UnsupportedModelError: no adapter for its type, or nothing that makes its pictures into tensors.
     """
     family = family_of(name, model.config.to_dict(), trust_remote_code=False)
-    template = tokenizer.chat_template
+    if image_processor is None and family is not TextAdapter:
+        raise UnsupportedModelError(
+            f"{name} takes pictures, but there is no image processor to make them tensors: give its processor"
+        )
+    template = tokenizer.chat_template if template is None else template
     processing = Processing(tokenizer, image_processor, template if isinstance(template, str) else None)
     return family(model, processing, name=name)
+
+
+def adapt_in_memory(model: Any, processor: Any, *, name: str | None = None) -> Adapter:
+    """Wrap a transformers model as it is: fine-tuned, of PEFT, quantised, on any device.
+
+    Args:
+        model: the model, or what PEFT made of one.
+        processor: its processor; or its tokenizer, where it takes no pictures.
+        name: what to call it; its own name or path if left out.
+
+    Raises:
+        UnsupportedModelError: it is no such model, there is no adapter for its type, or no processor.
+    """
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if not isinstance(inner, PreTrainedModel):
+        raise UnsupportedModelError(
+            f"expected a model of transformers or PEFT, or a name or folder, got {type(model).__name__}"
+        )
+    own = name or str(getattr(inner.config, "_name_or_path", "") or type(inner).__name__)
+    tokenizer = getattr(processor, "tokenizer", processor)
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise UnsupportedModelError(
+            f"{own} is in memory: give its processor too, load(model, processor=..), or its tokenizer if it "
+            f"takes no pictures; got {type(processor).__name__}"
+        )
+    image_processor = getattr(processor, "image_processor", None)
+    template = getattr(processor, "chat_template", None) or tokenizer.chat_template
+    return adapt(inner, tokenizer, image_processor, name=own, template=template)
 
 
 def family_of(name: str, config: Mapping[str, Any], *, trust_remote_code: bool) -> type[Adapter]:

@@ -118,6 +118,13 @@ def content_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return ids
 
 
+def following_ids(tokenizer: PreTrainedTokenizerBase, before: str, text: str) -> list[int]:
+    """Ids of a text that goes on after another: after a space, unless the other ends with white space."""
+    return (
+        content_ids(tokenizer, ("" if before[-1:].isspace() else " ") + text.strip()) if text.strip() else []
+    )
+
+
 def answer_text(tokenizer: PreTrainedTokenizerBase, ids: Iterable[int]) -> str:
     """An answer as people read it: special tokens and white space at its ends left out."""
     return str(tokenizer.decode(list(ids), skip_special_tokens=True)).strip()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import platform
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from patchlens import __version__
 from patchlens.pictures.grid import Grid, Places
 
 WORD_START = "▁"
@@ -105,3 +109,14 @@ class Candidate:
     def prob(self) -> float:
         """Probability under the lens."""
         return math.exp(self.logprob)
+
+
+def package_versions(*packages: str) -> dict[str, str]:
+    """Versions of patchlens, which need not be installed, of some packages, and of Python."""
+    own = {"patchlens": __version__, **{name: _version(name) for name in packages}}
+    return own | {"python": platform.python_version()}
+
+
+@cache
+def _version(package: str) -> str:
+    return metadata.version(package)

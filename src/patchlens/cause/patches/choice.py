@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from patchlens.axes import check_layers
 from patchlens.bench.exam import VALIDATION_SEEDS
 from patchlens.causal import Ablate, rerun
+from patchlens.causal.pointing import Above, Numbers, Pointing
 from patchlens.cause.cases import Case, drawn_cases
 from patchlens.cause.patches.measure import MAX_NEW_TOKENS, Settings, Subject, one_thing
-from patchlens.cause.patches.pointing import Above, LensMaps, Numbers, Pointing, answer_word, lens_maps
+from patchlens.cause.patches.pointing import LensMaps, answer_word, lens_maps
 from patchlens.cause.patches.replacing import case_rng
 from patchlens.demo import bundled_models
 from patchlens.errors import DataError

@@ -13,20 +13,11 @@ from numpy.typing import NDArray
 from patchlens.bench.labels import ConceptIds, concept_ids, scene_forms
 from patchlens.bench.probe import AnyLens
 from patchlens.causal import Ablate, Interventions, Rerun, rerun
+from patchlens.causal.pointing import Above, Numbers, Pointing, around, blocks, patch_grid
 from patchlens.cause.cases import Case
 from patchlens.cause.finding import Finding
 from patchlens.cause.ledger import Ledger, Record, each, head_of
-from patchlens.cause.patches.pointing import (
-    Above,
-    Numbers,
-    Pointing,
-    Word,
-    answer_word,
-    around,
-    blocks,
-    lens_maps,
-    patch_grid,
-)
+from patchlens.cause.patches.pointing import Word, answer_word, lens_maps
 from patchlens.cause.patches.replacing import Replacing, case_rng
 from patchlens.cause.patches.told import find
 from patchlens.demo import bundled_models

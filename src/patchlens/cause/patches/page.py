@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchlens.axes import LAYER, POSITION, PositionKind
+from patchlens.causal.pointing import blocks, patch_grid
 from patchlens.cause.cases import Case
 from patchlens.cause.ledger import Record
 from patchlens.cause.patches.measure import Settings, Subject
-from patchlens.cause.patches.pointing import answer_word, blocks, lens_maps, patch_grid
+from patchlens.cause.patches.pointing import answer_word, lens_maps
 from patchlens.errors import SelectionError
 from patchlens.models.inputs import Inputs, prepare
 from patchlens.reading.reading import Reading

@@ -24,7 +24,7 @@ from patchlens.cli.cause.shared import (
 from patchlens.errors import SelectionError
 
 if TYPE_CHECKING:
-    from patchlens.cause.patches.pointing import Pointing
+    from patchlens.causal.pointing import Pointing
 
 DRAWS, DRAWS_ALONE = 3, 20
 STEP, STEP_ALONE = 2, 1
@@ -132,7 +132,7 @@ def patches(
 
 
 def _pointing(above: float | None, top: float | None) -> Pointing | None:
-    from patchlens.cause.patches.pointing import Above, Top
+    from patchlens.causal.pointing import Above, Top
 
     if above is not None and top is not None:
         raise SelectionError("--above and --top together: give one of them")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -20,13 +20,11 @@ from patchlens.fit.survey import model_digest
 from patchlens.lens import KindedLens, Lens, ReadingLens, VisionLens
 from patchlens.lens.registry import find_lens, is_lens
 from patchlens.models.adapter import Adapter
-from patchlens.models.encode import likeness
-from patchlens.models.inputs import prepare
 from patchlens.models.tokens import piece_table
 from patchlens.reading.reading import Reading
 from patchlens.reading.seal import SUFFIX
 from patchlens.reading.store import to_bytes
-from patchlens.run import Asked, load, trace_together
+from patchlens.run import Prepared, alike, load, run_together
 from patchlens.studies.schema import CELLS, EFFECTS, TARGETS
 from patchlens.studies.spec.study import PROMPT
 from patchlens.studies.work.columns import cell_rows, target_rows
@@ -35,7 +33,7 @@ from patchlens.studies.work.followed import followed
 from patchlens.studies.work.right import is_right
 from patchlens.studies.work.rows import Seen, asked_for, failed_item, gathered
 from patchlens.studies.work.task import About, Bench, Done, Job, Task
-from patchlens.trace import Trace
+from patchlens.trace import Request, Trace
 
 AnyLens = Lens | KindedLens | ReadingLens | VisionLens
 
@@ -54,6 +52,7 @@ class Worker:
         model = load(own.load, dtype=own.dtype, device_map=own.device_map, revision=own.revision)
         model.adapter.prove()
         self._bench = bench
+        self._model = model
         self._adapter = model.adapter
         self._lenses: dict[str, AnyLens] = {}
         self._left_out: dict[str, str] = {}
@@ -99,37 +98,36 @@ class Worker:
     def run(self, task: Task) -> Done:
         """Read the items of a task; an item that fails has the reason in its row and no others."""
         seen: dict[int, Seen] = {}
-        asked: list[tuple[Job, Asked]] = []
+        asked: list[tuple[Job, Prepared]] = []
         for job in task.jobs:
             try:
                 asked.append((job, self._asked(job)))
             except Exception as error:  # whatever is wrong with one item must not cost the others
                 seen[job.number] = failed_item(job, error)
-        for group in _alike(asked):
-            seen |= self._together(group)
+        for numbers in alike([prepared for _, prepared in asked]):
+            seen |= self._together([asked[number] for number in numbers])
         kinds = (CELLS, TARGETS, *((EFFECTS,) if self._bench.settings.effects else ()))
         return gathered([seen[job.number] for job in task.jobs], self._lenses, kinds)
 
-    def _asked(self, job: Job) -> Asked:
+    def _asked(self, job: Job) -> Prepared:
         if job.error is not None:
             raise PatchlensError(job.error)
         pictures = tuple(picture.open() for picture in job.pictures)
         prompt = self._bench.model.ask.replace(PROMPT, job.item.prompt)
-        return Asked(pictures, prepare(self._adapter, prompt, pictures, chat=self._bench.settings.chat))
+        return self._model.prepare(pictures, prompt, chat=self._bench.settings.chat)
 
-    def _together(self, group: Sequence[tuple[Job, Asked]]) -> dict[int, Seen]:
+    def _together(self, group: Sequence[tuple[Job, Prepared]]) -> dict[int, Seen]:
         """Read a group in one pass, or one by one where that fails, say for want of memory."""
         own = self._bench.settings
         try:
-            traces = trace_together(
-                self._adapter,
-                [asked for _, asked in group],
+            request = Request(
                 max_new_tokens=own.max_new_tokens,
                 steps=own.steps,
                 layers=own.layers,
                 positions=own.positions,
                 chat=own.chat,
             )
+            traces = run_together(self._adapter, [prepared for _, prepared in group], request)
         except Exception as error:
             _give_memory_back()
             if len(group) == 1:
@@ -234,13 +232,6 @@ def _lens_digest(name: str, model: str) -> str:
 
 def _dictionary_digest(path: str | None) -> str:
     return "built in" if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-def _alike(asked: Iterable[tuple[Job, Asked]]) -> list[list[tuple[Job, Asked]]]:
-    groups: dict[object, list[tuple[Job, Asked]]] = {}
-    for pair in asked:
-        groups.setdefault(likeness(pair[1].inputs), []).append(pair)
-    return list(groups.values())
 
 
 def _give_memory_back() -> None:
