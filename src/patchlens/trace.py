@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,15 +19,7 @@ from patchlens.axes import FitKind, fit_kind
 from patchlens.capture import Captured
 from patchlens.demo import GENERIC_PROMPT, bundled_models
 from patchlens.errors import SelectionError
-from patchlens.lens import (
-    KindedLens,
-    Lens,
-    LogitLens,
-    ReadingLens,
-    Statistics,
-    VisionLens,
-    read_statistics,
-)
+from patchlens.lens import Lens, LogitLens, Statistics, open_lens
 from patchlens.lens.contextual import with_contextual_channel
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
@@ -62,7 +55,7 @@ class Trace:
 
     def read(
         self,
-        lens: Lens | KindedLens | ReadingLens | VisionLens | None = None,
+        lens: str | Path | Lens | None = None,
         *,
         top_k: int = 10,
         targets: Sequence[str | int] = (),
@@ -72,7 +65,7 @@ class Trace:
         """Read every kept layer and position through a lens.
 
         Args:
-            lens: a `LogitLens` if left out.
+            lens: a lens, its name or its file (`patchlens.open_lens`); the logit lens if left out.
             top_k: how many tokens to keep per cell.
             targets: words or token ids to follow exactly, also where they are not in the top-k.
             channels: some of `CHANNELS`: "contribution" and "attention", what the position before the answer
@@ -82,15 +75,14 @@ class Trace:
         Raises:
             TargetError: a target is empty or unknown.
             SelectionError: ``top_k`` is not within the vocabulary, or the lens or channel not for this model.
+            LensError: what was given is no lens, or one for another model.
             NumericsError: a state is not finite.
         """
         asked: dict[str, Any] = {"top_k": top_k, "targets": targets, "progress": progress}
-        if isinstance(lens, VisionLens):
-            inputs, captured = lens.lay_out(self.adapter, self.inputs, self.captured)
-            notes = (*self.notes, *lens.notes())
-            laid_out = replace(self, inputs=inputs, captured=captured, notes=notes)
-            return self.with_channels(laid_out.read(lens.reader(), **asked), channels)
-        return self.with_channels(self._read(lens or LogitLens(), **asked), channels)
+        own = LogitLens() if lens is None else open_lens(lens, self.adapter)
+        inputs, captured = own.lay_out(self.adapter, self.inputs, self.captured)
+        laid_out = replace(self, inputs=inputs, captured=captured)
+        return self.with_channels(laid_out._read(own, **asked), channels)
 
     def attend(
         self,
@@ -155,7 +147,7 @@ class Trace:
 
     def _read(
         self,
-        lens: Lens | KindedLens | ReadingLens,
+        lens: Lens,
         *,
         top_k: int,
         targets: Sequence[str | int],
@@ -164,10 +156,9 @@ class Trace:
         adapter, captured = self.adapter, self.captured
         found = tuple(find_target(adapter.tokenizer, word) for word in targets)
         positions = self._positions()
-        statistics = read_statistics(
+        statistics = lens.read(
             captured.resid,
             captured.final,
-            lens,
             adapter.unembed,
             self.fit_kinds(),
             layers=captured.layers,
@@ -176,9 +167,6 @@ class Trace:
             target_ids=[target.token for target in found],
             progress=None if progress is None else lambda done, total: progress("lens", done, total),
         )
-        channels, notes = (), ()
-        if isinstance(lens, ReadingLens):
-            channels, notes = lens.channels(captured.resid, statistics), lens.notes()
         columns = _arrays(statistics)
         ids = {t.token for t in found}.union(
             np.unique(columns["top_ids"]).tolist(), self.answer.ids, positions.token.tolist()
@@ -198,8 +186,8 @@ class Trace:
                 for picture, grid in zip(self.pictures, self.inputs.grids, strict=True)
             ),
             vision=self.inputs.vision_places,
-            channels=channels,
-            notes=(*self.notes, *notes, *(_stand_in(target) for target in found if not target.is_whole)),
+            channels=lens.channels(captured.resid, statistics),
+            notes=(*self.notes, *lens.notes(), *(_stand_in(own) for own in found if not own.is_whole)),
             versions=dict(_versions()),
             **columns,
         )
