@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
@@ -23,11 +24,9 @@ from patchlens.causal.places import PatchesLike, Stage
 from patchlens.causal.pointing import blocks, patch_grid
 from patchlens.demo import GENERIC_PROMPT, bundled_models
 from patchlens.errors import PatchlensError, PromptError, SelectionError
+from patchlens.lens import Lens, LogitLens, open_lens
 from patchlens.lens.contextual import with_contextual_channel
-from patchlens.lens.logit import LogitLens
-from patchlens.lens.protocol import KindedLens, Lens, ReadingLens, VisionLens
 from patchlens.lens.read import Pass, read_pass
-from patchlens.lens.registry import find_lens
 from patchlens.models.adapter import Adapter
 from patchlens.models.inputs import Inputs, prepare
 from patchlens.models.positions import select_positions
@@ -39,8 +38,6 @@ from patchlens.reading.validate import check
 
 GENERAL_PROMPT = "Write a general description of the image."
 """The generic prompt of relative attention, as Zhang et al. 2025 put it; bundled models know another."""
-
-AnyLens = Lens | KindedLens | ReadingLens | VisionLens
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,7 @@ class Trace(Pass):
 
     def read(
         self,
-        lens: str | AnyLens | None = None,
+        lens: str | Path | Lens | None = None,
         *,
         top_k: int = 10,
         targets: str | int | Sequence[str | int] = (),
@@ -130,8 +127,7 @@ class Trace(Pass):
         """Read every kept layer and position through a lens.
 
         Args:
-            lens: a lens, the name of one ("logit", "tuned", ..) or the file of one; the logit lens if left
-                out.
+            lens: a lens, its name or its file (`patchlens.open_lens`); the logit lens if left out.
             top_k: how many tokens to keep per cell.
             targets: words or token ids to follow exactly, also where they are not in the top-k.
             channels: some of `CHANNELS`: "contribution" and "attention", what the position before the answer
@@ -141,17 +137,14 @@ class Trace(Pass):
         Raises:
             TargetError: a target is empty or unknown.
             SelectionError: ``top_k`` is not within the vocabulary, or the lens or channel not for this model.
-            LensError, FormatError: the lens's file is for another model, or none.
+            LensError, FormatError: what was given is no lens, or one for another model.
             NumericsError: a state is not finite.
         """
-        chosen = find_lens(lens, self.adapter) if isinstance(lens, str) else lens or LogitLens()
-        ran: Pass = self
-        if isinstance(chosen, VisionLens):
-            inputs, captured = chosen.lay_out(self.adapter, self.inputs, self.captured)
-            ran = replace(self, inputs=inputs, captured=captured, notes=(*self.notes, *chosen.notes()))
-            chosen = chosen.reader()
+        own = LogitLens() if lens is None else open_lens(lens, self.adapter)
+        inputs, captured = own.lay_out(self.adapter, self.inputs, self.captured)
+        ran = replace(self, inputs=inputs, captured=captured)
         wanted = [targets] if isinstance(targets, (str, int)) else targets
-        reading = read_pass(ran, chosen, top_k=top_k, targets=wanted, progress=progress)
+        reading = read_pass(ran, own, top_k=top_k, targets=wanted, progress=progress)
         return self.with_channels(reading, [channels] if isinstance(channels, str) else channels)
 
     def with_channels(self, reading: Reading, names: Sequence[str]) -> Reading:

@@ -13,30 +13,24 @@ from patchlens.bench.exam import drawn
 from patchlens.bench.labels import ConceptIds, concept_ids, scene_forms
 from patchlens.bench.nulls import GREY, grey, shifted, twin
 from patchlens.bench.probe import Shot, look, shot_for, take
-from patchlens.lens import LogitLens, read_statistics
+from patchlens.lens import Lens, LogitLens
 from patchlens.run import load
 
 
 @dataclass(frozen=True)
-class TurnedLens:
+class TurnedLens(Lens):
     """Adds the layer's number to every coordinate before the norm: a lens that cares about layer and kind."""
 
     by: float = 1.0
     name: str = "turned"
-
-    def params(self):
-        return {}
 
     def normed(self, resid_layer, layer, unembed):
         return unembed.norm(resid_layer + self.by * layer * torch.arange(unembed.d_model))
 
 
 @dataclass(frozen=True)
-class KindsLens:
+class KindsLens(Lens):
     name: str = "kinds"
-
-    def params(self):
-        return {}
 
     def for_kind(self, kind):
         return TurnedLens(0.001 * (1 + FIT_KINDS.index(kind)))
@@ -69,8 +63,8 @@ def test_words_concepts_and_kl_are_the_engines(adapter, concepts, shots, lens, m
     rows = torch.cat(list(shot.at.values()))
     kinds = [kind for kind, own in shot.at.items() for _ in own]
     ids = sorted(concepts.ids["cat"])
-    engine = read_statistics(
-        *(shot.resid[:, rows], shot.final[rows], lens, adapter.unembed, kinds),
+    engine = lens.read(
+        *(shot.resid[:, rows], shot.final[rows], adapter.unembed, kinds),
         layers=shot.layers,
         n_layers=adapter.n_layers,
         top_k=5,

@@ -25,7 +25,7 @@ from patchlens.cause.patches.measure import (
 from patchlens.cause.patches.replacing import Replacing, make_replacing
 from patchlens.data.items import Item
 from patchlens.errors import DataError, SelectionError
-from patchlens.lens.registry import find_lens
+from patchlens.lens import Lens, open_lens
 from patchlens.models.inputs import prepare
 from patchlens.run import load
 from tiny import BUILDERS
@@ -39,15 +39,12 @@ def silent(*_):
 
 
 @dataclass(frozen=True)
-class LooksFor:
+class LooksFor(Lens):
     """A lens that gives a token all the weight where a state is the one it looks for, and the rest none."""
 
     state: torch.Tensor
     token: int
     name: str = "looks-for"
-
-    def params(self):
-        return {}
 
     def normed(self, resid_layer, layer, unembed):
         found = (resid_layer - self.state).abs().amax(1, keepdim=True) < 1e-4
@@ -55,11 +52,8 @@ class LooksFor:
 
 
 @dataclass(frozen=True)
-class SaysTheSame:
+class SaysTheSame(Lens):
     name: str = "same"
-
-    def params(self):
-        return {}
 
     def normed(self, resid_layer, layer, unembed):
         return torch.zeros_like(resid_layer)
@@ -162,7 +156,7 @@ def logprob(adapter, inputs, answer, intervention):
 def test_flips_and_falls_are_those_of_whole_passes_of_the_model(model, lens, layer):
     adapter = load(model).adapter
     cases = drawn_cases(one_thing, 1, 2, first=9_300_000)
-    subject = subject_of(adapter, find_lens(lens, adapter), make_replacing(adapter, cases, "mean"), cases)
+    subject = subject_of(adapter, open_lens(lens, adapter), make_replacing(adapter, cases, "mean"), cases)
     settings = Settings(layer=layer, draws=1, step=5)
     seen_flips = set()
     for case in cases:
@@ -199,7 +193,7 @@ def test_an_answer_of_nothing_is_left_out_and_said(monkeypatch):
 def test_a_stopped_run_goes_on_and_gives_what_a_whole_one_does(tmp_path, monkeypatch):
     adapter = BUILDERS["llava"]()
     cases = own_cases([Item(f"p{n}", "what is this?", (p,)) for n, p in enumerate(PICTURES)])
-    subject = Subject(adapter, find_lens("logit", adapter), make_replacing(adapter, cases, "mean"))
+    subject = Subject(adapter, open_lens("logit", adapter), make_replacing(adapter, cases, "mean"))
     settings = replace(SETTINGS, draws=2)
     whole = cause_patches(subject, cases, settings, about="three", tell=silent)
     path, original = tmp_path / "a.jsonl", module.measure

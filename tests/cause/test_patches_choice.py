@@ -16,7 +16,7 @@ from patchlens.cause.patches.measure import Settings, Subject, subject_of
 from patchlens.cause.patches.replacing import make_replacing
 from patchlens.data.items import Item
 from patchlens.errors import SelectionError
-from patchlens.lens import CrossLens, LogitLens
+from patchlens.lens import CrossLens, Lens, LogitLens
 from patchlens.run import load
 from tiny import BUILDERS
 
@@ -28,14 +28,11 @@ def silent(*_):
 
 
 @dataclass(frozen=True)
-class GoodAt:
+class GoodAt(Lens):
     """The logit lens at one layer; at others it gives every patch the same."""
 
     layer: int
     name: str = "good-at"
-
-    def params(self):
-        return {}
 
     def normed(self, resid_layer, layer, unembed):
         normed = LogitLens().normed(resid_layer, layer, unembed)

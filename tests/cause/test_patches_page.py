@@ -12,7 +12,7 @@ from patchlens.cause.patches.replacing import make_replacing
 from patchlens.data.items import Item
 from patchlens.demo import demo_pictures
 from patchlens.errors import SelectionError
-from patchlens.lens.registry import find_lens
+from patchlens.lens import open_lens
 from patchlens.models.inputs import prepare
 from patchlens.run import load
 
@@ -24,7 +24,7 @@ PICTURE = next(picture.file for picture in demo_pictures() if picture.file.stem 
 def test_maps_stand_on_their_patches_and_the_sentence_comes_first(model, lens, layer, step, tmp_path):
     adapter = load(model).adapter
     cases = own_cases([Item("cat", "What is this?", (PICTURE,))])
-    subject = subject_of(adapter, find_lens(lens, adapter), make_replacing(adapter, cases, "mean"), cases)
+    subject = subject_of(adapter, open_lens(lens, adapter), make_replacing(adapter, cases, "mean"), cases)
     settings = Settings(layer=layer, block=3, step=step, draws=1)
     record = measure(subject, cases[0], settings)
     reading = read_with_maps(subject, cases[0], settings, record, "It matters.")

@@ -7,7 +7,7 @@ from patchlens.bench.labels import concept_ids, scene_forms
 from patchlens.causal.pointing import Above, Top, around, blocks
 from patchlens.cause.patches.pointing import answer_word, lens_maps
 from patchlens.errors import SelectionError
-from patchlens.lens.registry import find_lens
+from patchlens.lens import open_lens
 from patchlens.models.inputs import prepare
 from patchlens.run import load
 
@@ -84,7 +84,7 @@ def test_maps_are_in_the_order_of_the_numbers_of_patches(adapter):
     inputs = prepare(adapter, "What is this?", [noise])
     (cat,) = adapter.tokenizer.encode(" cat", add_special_tokens=False)[-1:]
     word = answer_word(adapter, [cat], None)
-    maps = lens_maps(find_lens("logit", adapter), adapter, inputs, word)
+    maps = lens_maps(open_lens("logit", adapter), adapter, inputs, word)
     trace = load("demo").trace(noise, "What is this?", max_new_tokens=0)
     by_reading = trace.read(targets=[cat]).patch_map(cat, 3)
     np.testing.assert_allclose(maps.at(3), by_reading.ravel(), atol=1e-4)
@@ -98,5 +98,5 @@ def test_a_lens_without_patches_says_which_one_to_take():
     inputs = prepare(crossing, "What is this?", [noise])
     word = answer_word(crossing, [5], None)
     with pytest.raises(SelectionError, match="choose --lens cross"):
-        lens_maps(find_lens("logit", crossing), crossing, inputs, word)
-    assert lens_maps(find_lens("cross", crossing), crossing, inputs, word).values.shape[1] == 100
+        lens_maps(open_lens("logit", crossing), crossing, inputs, word)
+    assert lens_maps(open_lens("cross", crossing), crossing, inputs, word).values.shape[1] == 100

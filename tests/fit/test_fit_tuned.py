@@ -17,7 +17,7 @@ from patchlens.fit.tuned import _Fit
 from patchlens.fit.work import FINGERPRINT, work_folder
 from patchlens.lens import LogitLens
 from patchlens.lens.closed_form import ClosedForm
-from patchlens.lens.files import open_lens, read_manifest
+from patchlens.lens.files import read_lens, read_manifest
 from patchlens.lens.states import StateBatch
 from patchlens.lens.tuned import Translators, TunedLens
 from patchlens.progress import silent
@@ -47,7 +47,7 @@ def fitted(model, items, tmp_path_factory):
 
 def test_the_lens_is_written_and_read_through(model, items, fitted):
     result, out = fitted
-    lens = open_lens(out, model.adapter.unembed)
+    lens = read_lens(out, model.adapter.unembed)
     trace = model.trace(noise(77), "what is it?", max_new_tokens=2)
     reading, raw = trace.read(lens), trace.read(LogitLens())
     assert reading.lens == "tuned"

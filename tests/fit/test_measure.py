@@ -6,7 +6,7 @@ import torch
 
 from patchlens.fit.measure import measure
 from patchlens.fit.report import kind_report, scores
-from patchlens.lens import LogitLens, read_statistics
+from patchlens.lens import LogitLens
 from patchlens.lens.states import StateBatch
 from patchlens.lens.tuned import Translators, TunedLens
 from patchlens.run import Model
@@ -90,7 +90,7 @@ def test_the_engine_gives_the_same_kl(llava):
     lens = some_lens(llava)
     layers = tuple(range(llava.n_layers + 1))
     asked = {"layers": layers, "n_layers": llava.n_layers, "top_k": 1}
-    seen = read_statistics(batch.resid, batch.final, lens, llava.unembed, batch.kinds, **asked)
+    seen = lens.read(batch.resid, batch.final, llava.unembed, batch.kinds, **asked)
     own = measure({"tuned": lens}, [(0, batch)], llava.unembed, n_groups=1, n_layers=llava.n_layers)
     for kind, sums in own.items():
         at = [i for i, each in enumerate(batch.kinds) if each == kind]

@@ -6,7 +6,7 @@ from fitted import D_MODEL, N_LAYERS, Rotated, closed, plain_unembed, rotations
 from lens_oracle import make_states, make_unembed
 
 from patchlens.errors import FitError
-from patchlens.lens import LogitLens, read_statistics
+from patchlens.lens import LogitLens
 from patchlens.lens.closed_form import ClosedForm, best_temperatures
 from patchlens.lens.engine.divergence import kl_to_final
 from patchlens.lens.reservoir import Reservoir
@@ -15,10 +15,9 @@ from patchlens.lens.tuned import TunedLens, after_norm
 
 
 def read(batch, lens, unembed):
-    return read_statistics(
+    return lens.read(
         batch.resid,
         batch.final,
-        lens,
         unembed,
         batch.kinds,
         layers=range(N_LAYERS + 1),

@@ -7,7 +7,7 @@ from patchlens.attention import contributions
 from patchlens.attention.channels import with_answer_channels
 from patchlens.capture import capture
 from patchlens.errors import SelectionError
-from patchlens.lens import CrossLens, Lens, VisionLens
+from patchlens.lens import CrossLens
 from patchlens.lens.cross import fully_attended
 from patchlens.reading.store import open_reading
 from patchlens.run import Model, load
@@ -33,12 +33,6 @@ def naive_write(adapter, block, state):
         value = attention.v_proj.weight[group * dim : (group + 1) * dim] @ state
         total += attention.o_proj.weight[:, head * dim : (head + 1) * dim] @ value
     return (torch.tanh(layer.cross_attn_attn_gate) * total).detach()
-
-
-def test_it_is_a_lens_for_vision_states_and_no_other():
-    assert isinstance(CrossLens(), VisionLens)
-    assert not isinstance(CrossLens(), Lens)
-    assert isinstance(CrossLens().reader(), Lens)
 
 
 @pytest.mark.parametrize("block", [1, 4])

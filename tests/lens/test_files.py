@@ -13,8 +13,8 @@ from safetensors.numpy import load_file, save
 from test_tuned import made
 
 from patchlens.errors import FormatError, LensError, OutputError
-from patchlens.lens import files
-from patchlens.lens.files import LENSES, SEAL, open_lens, read_manifest, save_lens, unembed_sha256
+from patchlens.lens import Lens, files
+from patchlens.lens.files import LENSES, SEAL, read_lens, read_manifest, save_lens, unembed_sha256
 from patchlens.reading.seal import sha256
 from patchlens.reading.store import open_reading
 from readings import make_reading
@@ -35,7 +35,7 @@ def test_round_trip(tmp_path):
     lens, unembed = made("before_norm", ("text", "patch")), make_unembed(bias=True, softcap=3.0)
     lens = dataclasses.replace(lens, positions={"text": 10, "patch": 900}, note="thin")
     path = saved(tmp_path, lens, unembed, revision="abc", report={"kl": [1.5, 0.5]})
-    again = open_lens(path, unembed)
+    again = read_lens(path, unembed)
     for kind, own in lens.kinds.items():
         assert torch.equal(again.kinds[kind].weight, own.weight)
         assert torch.equal(again.kinds[kind].bias, own.bias)
@@ -63,9 +63,9 @@ def test_another_models_lens_is_refused(tmp_path):
         with pytest.raises(
             LensError, match=r"lens.safetensors was fitted for another model \(some/model\)"
         ) as caught:
-            open_lens(path, other)
+            read_lens(path, other)
         assert "\n" not in str(caught.value)
-    assert open_lens(path).name == "tuned"
+    assert read_lens(path).name == "tuned"
 
 
 def test_a_model_keeps_its_name_in_bfloat16():
@@ -89,18 +89,18 @@ def test_a_norm_of_other_weights_or_a_large_head_has_another_name():
 def test_readings_and_lenses_are_not_taken_for_each_other(tmp_path):
     reading = make_reading().save(tmp_path / "reading.safetensors")
     with pytest.raises(FormatError, match=r"not a patchlens lens \(no manifest\)"):
-        open_lens(reading)
+        read_lens(reading)
     with pytest.raises(FormatError, match=r"not a patchlens reading \(no manifest\)"):
         open_reading(saved(tmp_path))
 
 
 def test_missing_foreign_and_empty_files(tmp_path):
     with pytest.raises(FormatError, match="no such file"):
-        open_lens(tmp_path / "none.safetensors")
+        read_lens(tmp_path / "none.safetensors")
     for data in (b"", b"{}", b"\xff" * 64, b"PK\x03\x04" * 9):
         (tmp_path / "a.safetensors").write_bytes(data)
         with pytest.raises(FormatError, match="not a readable"):
-            open_lens(tmp_path / "a.safetensors")
+            read_lens(tmp_path / "a.safetensors")
 
 
 @settings(max_examples=60, deadline=None)
@@ -118,7 +118,7 @@ def test_any_cut_or_flipped_byte_is_noticed(data, tmp_path_factory):
         )
     )
     with pytest.raises(FormatError):
-        open_lens(path)
+        read_lens(path)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_manifest_that_is_wrong_is_refused(tmp_path, change, words):
     text = json.dumps(manifest)
     path.write_bytes(save(load_file(path), {SEAL.key: text, SEAL.hash_key: sha256(text.encode())}))
     with pytest.raises(FormatError, match=words):
-        open_lens(path)
+        read_lens(path)
 
 
 def test_arrays_that_are_no_such_lens_are_refused(tmp_path):
@@ -149,12 +149,12 @@ def test_arrays_that_are_no_such_lens_are_refused(tmp_path):
     manifest = json.loads(header(path)[SEAL.key])
     path.write_bytes(SEAL.to_bytes(arrays, {k: v for k, v in manifest.items() if k != "sha256"}))
     with pytest.raises(FormatError, match=r"lens.safetensors: a tuned lens holds weight and bias"):
-        open_lens(path)
+        read_lens(path)
 
 
 def test_another_lens_can_be_registered(tmp_path, monkeypatch):
     @dataclasses.dataclass
-    class Shift:
+    class Shift(Lens):
         by: torch.Tensor
         name = "shift"
 
@@ -170,7 +170,7 @@ def test_another_lens_can_be_registered(tmp_path, monkeypatch):
     with pytest.raises(LensError, match="'shift' cannot be opened again"):
         saved(tmp_path, Shift(torch.ones(3)))
     monkeypatch.setitem(LENSES, "shift", lambda arrays, params: Shift(arrays["by"]))
-    assert torch.equal(open_lens(saved(tmp_path, Shift(torch.ones(3)))).by, torch.ones(3))
+    assert torch.equal(read_lens(saved(tmp_path, Shift(torch.ones(3)))).by, torch.ones(3))
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):

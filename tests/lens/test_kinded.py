@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from patchlens.axes import fit_kind
-from patchlens.lens import KindedLens, LogitLens, read_statistics, stream_statistics
+from patchlens.lens import Lens, LogitLens, stream_statistics
 from patchlens.models.unembed import Unembed
 
 
@@ -18,11 +18,8 @@ class Scaled(LogitLens):
         return self.by * unembed.norm(resid_layer)
 
 
-class PerKind:
+class PerKind(Lens):
     name = "per kind"
-
-    def params(self):
-        return {}
 
     def for_kind(self, kind):
         return Scaled({"text": 1.0, "patch": 0.5, "answer": -1.0}[kind])
@@ -41,12 +38,8 @@ def test_positions_are_read_by_kind(states):
     kinds = ["patch", "text", "patch", "answer", "text", "patch", "answer"]
     asked = {"layers": (0, 1, 2), "n_layers": 2, "top_k": 4, "target_ids": (3, 9)}
     lens = PerKind()
-    assert isinstance(lens, KindedLens)
-    assert not isinstance(LogitLens(), KindedLens)
     told = []
-    mixed = read_statistics(
-        resid, resid[-1], lens, unembed, kinds, **asked, progress=lambda *at: told.append(at)
-    )
+    mixed = lens.read(resid, resid[-1], unembed, kinds, **asked, progress=lambda *at: told.append(at))
     for kind in ("text", "patch", "answer"):
         whole = stream_statistics(resid, resid[-1], lens.for_kind(kind), unembed, **asked)
         at = [i for i, own in enumerate(kinds) if own == kind]
@@ -60,7 +53,7 @@ def test_positions_are_read_by_kind(states):
 def test_a_plain_lens_reads_all_alike(states):
     resid, unembed = states
     asked = {"layers": (0, 1, 2), "n_layers": 2, "top_k": 4}
-    one = read_statistics(resid, resid[-1], LogitLens(), unembed, ["text"] * 7, **asked)
+    one = LogitLens().read(resid, resid[-1], unembed, ["text"] * 7, **asked)
     other = stream_statistics(resid, resid[-1], LogitLens(), unembed, **asked)
     assert torch.equal(one.top_ids, other.top_ids)
 

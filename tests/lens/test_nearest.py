@@ -189,7 +189,8 @@ def test_the_embedding_lens_compares_with_every_token(dtype):
     embeddings[17] = 0
     resid[1, 2] = embeddings[33] * 4
     lens = EmbeddingLens(embeddings)
-    got = lens.read(resid, resid[-1], unembed, layers=range(3), n_layers=2, top_k=7, target_ids=[17, 33])
+    asked = {"layers": range(3), "n_layers": 2, "top_k": 7, "target_ids": [17, 33]}
+    got = lens.read(resid, resid[-1], unembed, ["text"] * 5, **asked)
     near = cosines(resid.flatten(0, 1), embeddings[:100]).view(3, 5, 100)
     assert torch.equal(got.top_ids.long(), near.topk(7).indices)
     assert got.top_ids[1, 2, 0] == 33 and got.target_ranks[1, 2, 1] == 0

@@ -152,10 +152,10 @@ def test_the_last_layer_is_the_models_own():
 
 
 @dataclass(frozen=True)
-class Doubling:
+class Doubling(Lens):
     """A lens that changes the last layer too."""
 
-    name: str = "doubling"
+    name = "doubling"
 
     def params(self):
         return {"factor": 2}

@@ -7,7 +7,7 @@ from lens_oracle import all_logits, make_states, make_unembed
 
 from patchlens.capture import capture
 from patchlens.errors import FormatError, SelectionError
-from patchlens.lens import KindedLens, Lens, LogitLens, read_statistics, stream_statistics
+from patchlens.lens import LogitLens, stream_statistics
 from patchlens.lens.closed_form import ClosedForm
 from patchlens.lens.tuned import Translators, TunedLens
 from tiny import BUILDERS, tiny_llama
@@ -89,8 +89,6 @@ def test_a_kind_that_was_not_fitted_is_read_by_a_stated_one(fitted, readers):
 
 def test_it_is_a_lens_by_kind_whose_params_are_plain_values():
     lens = made("before_norm")
-    assert isinstance(lens, KindedLens)
-    assert isinstance(lens.for_kind("text"), Lens)
     assert lens.params() == {
         "form": "before_norm",
         "how": "made",
@@ -145,9 +143,7 @@ def test_an_unknown_form_and_an_empty_lens_are_refused():
 def test_the_engine_reads_it_as_float64_does(dtype):
     unembed = make_unembed(dtype=dtype, bias=True, softcap=8.0)
     resid, lens = make_states(3, 6, dtype=dtype), made("after_norm")
-    stats = read_statistics(
-        resid, resid[-1], lens, unembed, ["text"] * 6, layers=range(3), n_layers=2, top_k=4
-    )
+    stats = lens.read(resid, resid[-1], unembed, ["text"] * 6, layers=range(3), n_layers=2, top_k=4)
     normed = torch.stack([lens.for_kind("text").normed(resid[i], i, unembed) for i in range(3)])
     logprobs = all_logits(normed, unembed).log_softmax(-1)
     kl = (logprobs[-1].exp() * (logprobs[-1] - logprobs)).sum(-1)
@@ -177,8 +173,8 @@ def test_it_comes_closer_to_the_answer_of_a_tiny_model(family):
     lens, fresh = fit.solve(), states()
     asked = {"layers": fresh.layers, "n_layers": adapter.n_layers, "top_k": 3}
     kinds = ["text"] * len(fresh.final)
-    raw = read_statistics(fresh.resid, fresh.final, LogitLens(), adapter.unembed, kinds, **asked).kl_to_final
-    tuned = read_statistics(fresh.resid, fresh.final, lens, adapter.unembed, kinds, **asked).kl_to_final
+    raw = LogitLens().read(fresh.resid, fresh.final, adapter.unembed, kinds, **asked).kl_to_final
+    tuned = lens.read(fresh.resid, fresh.final, adapter.unembed, kinds, **asked).kl_to_final
     assert (tuned[:-1].mean(1) < 0.8 * raw[:-1].mean(1)).all()
     assert torch.equal(tuned[-1], raw[-1])
 
@@ -187,9 +183,9 @@ def test_it_reads_patches_answers_and_text_of_a_picture_by_themselves():
     states, unembed = Rotated(kinds=("text", "patch", "answer")), plain_unembed()
     lens, batch = closed(states.batches(), unembed), states.batch(60)
     asked = {"layers": range(N_LAYERS + 1), "n_layers": N_LAYERS, "top_k": 2}
-    right = read_statistics(batch.resid, batch.final, lens, unembed, batch.kinds, **asked)
+    right = lens.read(batch.resid, batch.final, unembed, batch.kinds, **asked)
     turned = [batch.kinds[(i + 1) % 3] for i in range(60)]
-    wrong = read_statistics(batch.resid, batch.final, lens, unembed, turned, **asked)
+    wrong = lens.read(batch.resid, batch.final, unembed, turned, **asked)
     assert right.kl_to_final[:-1].mean() < 0.01
     assert wrong.kl_to_final[:-1].mean() > 1
     assert lens.d_model == D_MODEL

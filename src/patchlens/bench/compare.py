@@ -12,11 +12,12 @@ from typing import Any, Final
 from patchlens.bench.board import Board, ModelScores
 from patchlens.bench.exam import Exam
 from patchlens.bench.intervals import LEVEL
-from patchlens.bench.probe import AnyLens, shot_for, take
+from patchlens.bench.probe import shot_for, take
 from patchlens.bench.scoreboard import score_model
 from patchlens.demo import bundled_lenses
 from patchlens.errors import PatchlensError, SelectionError
-from patchlens.lens.registry import LENSES, find_lens
+from patchlens.lens import Lens
+from patchlens.lens.open import UNFITTED, open_lens
 from patchlens.models.adapter import Adapter
 from patchlens.progress import Progress
 from patchlens.run import load
@@ -69,16 +70,16 @@ def _labels(wanted: Sequence[str]) -> dict[str, str]:
 
 def _lenses(
     adapter: Adapter, wanted: Mapping[str, str], exam: Exam
-) -> tuple[dict[str, AnyLens], dict[str, str]]:
+) -> tuple[dict[str, Lens], dict[str, str]]:
     """Lenses by label, each tried on one picture, and why others cannot read this model."""
     taken = take(adapter, exam.validation.pictures[0]())
-    every = {name: name for name in (*LENSES, *bundled_lenses(adapter.name))}
+    every = {name: name for name in (*UNFITTED, *bundled_lenses(adapter.name))}
     names = {RAW: RAW, **(wanted or every)}
-    found: dict[str, AnyLens] = {}
+    found: dict[str, Lens] = {}
     left_out: dict[str, str] = {}
     for label, name in names.items():
         try:
-            lens = find_lens(name, adapter)
+            lens = open_lens(name, adapter)
             shot_for(lens, adapter, taken)
             found[label] = lens
         except PatchlensError as error:

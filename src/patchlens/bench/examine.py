@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from patchlens.bench.exam import Batch, Exam
 from patchlens.bench.labels import ConceptIds, concept_ids
 from patchlens.bench.nulls import Null, grey, shifted, twin
-from patchlens.bench.probe import AnyLens, Seen, Taken, look, shot_for, take
+from patchlens.bench.probe import Seen, Taken, look, shot_for, take
 from patchlens.bench.score import Tally, score_drift, score_patches
-from patchlens.lens import ReadingLens, VisionLens
+from patchlens.lens import Lens
 from patchlens.models.adapter import Adapter
 from patchlens.scenes.truth import Labelled, Truth, patch_truth
 
@@ -38,9 +38,9 @@ class Candidate:
     ``shift`` is None where it treats all layers alike, or where it cannot be told to take one for another.
     """
 
-    lens: AnyLens
+    lens: Lens
     layers: tuple[int, ...]
-    shift: AnyLens | None
+    shift: Lens | None
 
 
 @dataclass
@@ -55,9 +55,7 @@ class Tallies:
         return self.nulls.setdefault(name, Tally())
 
 
-def find_candidates(
-    subject: Subject, lenses: Mapping[str, AnyLens], picture: Labelled
-) -> dict[str, Candidate]:
+def find_candidates(subject: Subject, lenses: Mapping[str, Lens], picture: Labelled) -> dict[str, Candidate]:
     """Find out which lenses care about the layer: those that read a picture otherwise when it is shifted.
 
     Raises:
@@ -67,7 +65,7 @@ def find_candidates(
     taken = take(adapter, picture)
     for name, lens in lenses.items():
         shot = shot_for(lens, adapter, taken)
-        moved = None if isinstance(lens, (ReadingLens, VisionLens)) else shifted(lens, adapter.n_layers)
+        moved = shifted(lens, adapter.n_layers) if lens.has_distribution else None
         if moved is not None:
             drifts = [look(shot, own, adapter, subject.concepts, (), shot).drift for own in (lens, moved)]
             if all(np.array_equal(drifts[0][kind].kl, drifts[1][kind].kl) for kind in shot.at):

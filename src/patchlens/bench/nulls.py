@@ -30,7 +30,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from patchlens.axes import FitKind
-from patchlens.lens import JSON, KindedLens, Lens
+from patchlens.lens import JSON, Lens
 from patchlens.models.adapter import Adapter
 from patchlens.models.unembed import Unembed
 from patchlens.scenes.truth import Labelled
@@ -64,17 +64,13 @@ def grey(picture: Labelled) -> Labelled:
 
 
 @dataclass(frozen=True)
-class ShiftedLens:
+class ShiftedLens(Lens):
     """Reads states of a layer as if they were of the layer ``by`` further on, the last layer apart."""
 
+    name: str
     lens: Lens
     by: int
     n_layers: int
-
-    @property
-    def name(self) -> str:
-        """The lens's own, marked."""
-        return f"{self.lens.name}, shifted"
 
     def params(self) -> Mapping[str, JSON]:
         """The lens's own, and the shift."""
@@ -88,32 +84,11 @@ class ShiftedLens:
             layer = (layer + self.by) % self.n_layers
         return self.lens.normed(resid_layer, layer, unembed)
 
-
-@dataclass(frozen=True)
-class ShiftedKinds:
-    """`ShiftedLens` of a lens that is fitted apart for kinds of position."""
-
-    lens: KindedLens
-    by: int
-    n_layers: int
-
-    @property
-    def name(self) -> str:
-        """The lens's own, marked."""
-        return f"{self.lens.name}, shifted"
-
-    def params(self) -> Mapping[str, JSON]:
-        """The lens's own, and the shift."""
-        return {**self.lens.params(), "shift": self.by}
-
-    def for_kind(self, kind: FitKind) -> Lens:
+    def for_kind(self, kind: FitKind) -> ShiftedLens:
         """The shifted lens of a kind."""
-        return ShiftedLens(self.lens.for_kind(kind), self.by, self.n_layers)
+        return replace(self, lens=self.lens.for_kind(kind))
 
 
-def shifted(lens: Lens | KindedLens, n_layers: int) -> ShiftedLens | ShiftedKinds:
+def shifted(lens: Lens, n_layers: int) -> ShiftedLens:
     """A lens that takes every layer for the one half the depth away."""
-    by = max(1, n_layers // 2)
-    if isinstance(lens, KindedLens):
-        return ShiftedKinds(lens, by, n_layers)
-    return ShiftedLens(lens, by, n_layers)
+    return ShiftedLens(f"{lens.name}, shifted", lens, max(1, n_layers // 2), n_layers)

@@ -15,7 +15,7 @@ from torch import Tensor
 from patchlens.axes import FIT_KINDS, FitKind, PositionKind, fit_kind
 from patchlens.bench.labels import NO_ID, ConceptIds
 from patchlens.capture import Captured, capture
-from patchlens.lens import KindedLens, Lens, ReadingLens, VisionLens
+from patchlens.lens import Lens
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
 from patchlens.models.inputs import prepare
@@ -24,7 +24,6 @@ from patchlens.models.unembed import Unembed
 from patchlens.pictures.grid import boxes_of, part
 from patchlens.scenes.truth import Labelled
 
-AnyLens = Lens | KindedLens | ReadingLens | VisionLens
 TOP: Final = 5
 _LOGITS_AT_ONCE: Final = 4_000_000
 
@@ -96,15 +95,13 @@ def take(adapter: Adapter, picture: Labelled) -> Taken:
     return Taken(inputs, capture(adapter, inputs))
 
 
-def shot_for(lens: AnyLens, adapter: Adapter, taken: Taken) -> Shot:
-    """The states that a lens reads: those of a forward pass, or what a `VisionLens` lays out of it.
+def shot_for(lens: Lens, adapter: Adapter, taken: Taken) -> Shot:
+    """The states that a lens reads: those of a forward pass, or what the lens lays out of it.
 
     Raises:
         SelectionError: the lens is not for this model.
     """
-    inputs, captured = taken.inputs, taken.captured
-    if isinstance(lens, VisionLens):
-        inputs, captured = lens.lay_out(adapter, inputs, captured)
+    inputs, captured = lens.lay_out(adapter, taken.inputs, taken.captured)
     positions, places = np.array(captured.positions), inputs.places
     steps = positions - (inputs.n_prompt - 1)
     kinds = np.array([fit_kind(str(places.kind[p]), int(s)) for p, s in zip(positions, steps, strict=True)])
@@ -118,7 +115,7 @@ def shot_for(lens: AnyLens, adapter: Adapter, taken: Taken) -> Shot:
 
 def look(
     shot: Shot,
-    lens: AnyLens,
+    lens: Lens,
     adapter: Adapter,
     concepts: ConceptIds,
     wanted: Sequence[str],
@@ -128,23 +125,18 @@ def look(
 
     Args:
         shot: the picture, as `shot_for` gives it for the lens.
-        lens: a `ReadingLens` compares states, so it has no distribution that could drift; nor have patches
-            that a `VisionLens` lays out a final one.
+        lens: one that has no distribution has none that could drift.
         adapter: the model.
         concepts: tokens of every concept.
         wanted: concepts whose scores are needed; those of others may be NaN.
         other: another picture, whose final distributions stand in for a null; None reads patches only.
     """
-    if isinstance(lens, ReadingLens):
-        return _compared(shot, lens, adapter, concepts, wanted)
-    if isinstance(lens, VisionLens):
-        return _read(shot, lens.reader(), adapter.unembed, concepts, None)
-    return _read(shot, lens, adapter.unembed, concepts, other)
+    if lens.has_distribution or lens.reads_vision:
+        return _read(shot, lens, adapter.unembed, concepts, other if lens.has_distribution else None)
+    return _compared(shot, lens, adapter, concepts, wanted)
 
 
-def _read(
-    shot: Shot, lens: Lens | KindedLens, unembed: Unembed, concepts: ConceptIds, other: Shot | None
-) -> Seen:
+def _read(shot: Shot, lens: Lens, unembed: Unembed, concepts: ConceptIds, other: Shot | None) -> Seen:
     """Take all from the whole distribution at a chunk of positions, which the mean over positions needs.
 
     Memory is bounded by the chunk, whatever the numbers of layers and positions.
@@ -155,7 +147,7 @@ def _read(
         for kind, rows in shot.at.items():
             if other is None and kind != "patch":
                 continue
-            own = lens.for_kind(kind) if isinstance(lens, KindedLens) else lens
+            own = lens.for_kind(kind)
             sums = None if other is None else _Sums(len(shot.layers), unembed.vocab)
             for part in torch.arange(len(rows)).split(max(1, _LOGITS_AT_ONCE // unembed.vocab)):
                 if sums is not None and other is not None:
@@ -174,22 +166,21 @@ def _read(
     return seen
 
 
-def _compared(
-    shot: Shot, lens: ReadingLens, adapter: Adapter, concepts: ConceptIds, wanted: Sequence[str]
-) -> Seen:
+def _compared(shot: Shot, lens: Lens, adapter: Adapter, concepts: ConceptIds, wanted: Sequence[str]) -> Seen:
     seen = _nothing_yet(shot, concepts)
     if not len(shot.boxes):
         return seen
     rows, targets = shot.at["patch"], sorted(concepts.named(wanted))
+    kinds: list[FitKind] = ["patch"] * len(rows)
     statistics = lens.read(
         shot.resid[:, rows],
         shot.final[rows],
         adapter.unembed,
+        kinds,
         layers=shot.layers,
         n_layers=adapter.n_layers,
         top_k=TOP,
         target_ids=targets,
-        progress=None,
     )
     seen.top_ids[:] = statistics.top_ids.numpy()
     for key in wanted:

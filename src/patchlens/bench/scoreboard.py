@@ -14,10 +14,10 @@ from patchlens.bench.examine import Subject, Tallies, examine, find_candidates
 from patchlens.bench.gaze import LOOKERS, Looker
 from patchlens.bench.intervals import Estimate, clears, estimate
 from patchlens.bench.nulls import Null
-from patchlens.bench.probe import AnyLens
 from patchlens.bench.score import METRICS, Layered, Metric, Tally, best_thresholds, mean_elsewhere
 from patchlens.bench.watch import best_ways, watch
 from patchlens.errors import UnsupportedModelError
+from patchlens.lens import Lens
 from patchlens.models.adapter import Adapter
 from patchlens.progress import Progress
 
@@ -40,7 +40,7 @@ class Chosen:
 
 
 def score_model(
-    adapter: Adapter, lenses: Mapping[str, AnyLens], exam: Exam, progress: Progress | None = None
+    adapter: Adapter, lenses: Mapping[str, Lens], exam: Exam, progress: Progress | None = None
 ) -> ModelScores:
     """Score every lens on one model, and where pictures have captions, baselines that are no lenses.
 
@@ -79,7 +79,7 @@ def score_model(
 
 
 def score_lenses(
-    subject: Subject, lenses: Mapping[str, AnyLens], exam: Exam, tell: Callable[[], None]
+    subject: Subject, lenses: Mapping[str, Lens], exam: Exam, tell: Callable[[], None]
 ) -> list[LensScores]:
     """Choose on the validation pictures, then score every lens seed by seed."""
     candidates = find_candidates(subject, lenses, exam.validation.pictures[0]())

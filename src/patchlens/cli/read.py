@@ -89,11 +89,11 @@ def read(
     chosen_positions = None if positions is None else parse_positions(positions)
     with progress_display() as tell:
         tell("loading the model", 0, 1)
-        from patchlens.lens.registry import find_lens
+        from patchlens.lens.open import open_lens
         from patchlens.run import load
 
         loaded = load(model, dtype=dtype, device_map=device_map, revision=revision)
-        chosen_lens = find_lens(lens, loaded.adapter)
+        chosen_lens = open_lens(lens, loaded.adapter)
         tell("loading the model", 1, 1)
         trace = loaded.trace(
             [str(image) for image in images or []],

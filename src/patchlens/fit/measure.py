@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from patchlens.axes import FIT_KINDS, FitKind
-from patchlens.lens import KindedLens, Lens
+from patchlens.lens import Lens
 from patchlens.lens.states import StateBatch
 from patchlens.models.unembed import Unembed
 
@@ -64,7 +64,7 @@ class KindSums:
 
 
 def measure(
-    lenses: Mapping[str, Lens | KindedLens],
+    lenses: Mapping[str, Lens],
     batches: Iterable[tuple[int, StateBatch]],
     unembed: Unembed,
     *,
@@ -101,7 +101,7 @@ def measure(
                     result[kind] = KindSums(np.zeros(n_groups), np.zeros(unembed.vocab))
                     for name in lenses:
                         result[kind].lenses[name] = Sums.empty(n_groups, n_layers, unembed.vocab)
-                chosen = {n: x.for_kind(kind) if isinstance(x, KindedLens) else x for n, x in lenses.items()}
+                chosen = {name: lens.for_kind(kind) for name, lens in lenses.items()}
                 _add(result[kind], group, chosen, part.first_layers(n_layers), part.final, unembed)
             if progress is not None:
                 progress()

@@ -21,7 +21,7 @@ from patchlens.fit.report import FitReport, kind_report
 from patchlens.fit.settings import TunedSettings
 from patchlens.fit.split import Side
 from patchlens.fit.states import Keep
-from patchlens.lens import KindedLens, Lens, LogitLens
+from patchlens.lens import Lens, LogitLens
 from patchlens.lens.closed_form import ClosedForm
 from patchlens.lens.files import save_lens
 from patchlens.lens.gradient import mean_kl, refine
@@ -193,7 +193,7 @@ class _Fit:
             )
 
     def _measure(
-        self, lenses: Mapping[str, Lens | KindedLens], side: Side, kinds: Sequence[FitKind] = FIT_KINDS
+        self, lenses: Mapping[str, Lens], side: Side, kinds: Sequence[FitKind] = FIT_KINDS
     ) -> dict[FitKind, KindSums]:
         indices = self._measured(side)
         steps = iter(range(1, len(indices) + 1))

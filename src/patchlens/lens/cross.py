@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +12,6 @@ from torch import Tensor
 from patchlens.capture import Captured
 from patchlens.errors import SelectionError
 from patchlens.lens.logit import LogitLens
-from patchlens.lens.protocol import JSON, Lens
 from patchlens.models.adapter import Adapter, Heads
 from patchlens.models.inputs import Inputs
 from patchlens.pictures.grid import joined
@@ -22,7 +20,7 @@ _STATES_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
-class CrossLens:
+class CrossLens(LogitLens):
     """What each patch would say if a cross-attention block attended to nothing else.
 
     For a vision state s, a block's write is ``v = tanh(gate) * sum over heads of W_O^h W_V^{kv(h)} s``: the
@@ -36,14 +34,9 @@ class CrossLens:
     the model's distribution for the first token of the answer.
     """
 
-    @property
-    def name(self) -> str:
-        """``cross``."""
-        return "cross"
-
-    def params(self) -> Mapping[str, JSON]:
-        """No parameters."""
-        return {}
+    name = "cross"
+    reads_vision = True
+    has_distribution = False
 
     def notes(self) -> tuple[str, ...]:
         """What the positions and numbers of such a reading are."""
@@ -51,10 +44,6 @@ class CrossLens:
             "patches are read as what a cross-attention block would write of them if it attended to nothing "
             "else; their KL is from the model's answer, and the answer's own row is read with the logit lens",
         )
-
-    def reader(self) -> Lens:
-        """The lens for what `lay_out` gives."""
-        return _Reader()
 
     def lay_out(self, adapter: Adapter, inputs: Inputs, captured: Captured) -> tuple[Inputs, Captured]:
         """Make positions of the vision states.
@@ -97,14 +86,6 @@ class CrossLens:
             vision=None,
         )
         return _led_by_states(adapter, inputs), laid
-
-
-class _Reader(LogitLens):
-    """The logit lens under the name that a reading of the cross lens bears."""
-
-    @property
-    def name(self) -> str:
-        return "cross"
 
 
 def fully_attended(heads: Heads, states: Float[Tensor, "state d_model"]) -> Float[Tensor, "state d_model"]:

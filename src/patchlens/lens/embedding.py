@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,18 +11,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from patchlens.errors import UnsupportedModelError
-from patchlens.lens.engine.statistics import Statistics
-from patchlens.lens.protocol import JSON
-from patchlens.lens.similar import TEMPERATURE, TokenBank, shares_note, similarity_statistics
+from patchlens.lens.lens import JSON
+from patchlens.lens.similar import TEMPERATURE, ComparingLens, TokenBank
 from patchlens.models.unembed import Unembed
-from patchlens.reading.records import Channel
 
 if TYPE_CHECKING:
     from patchlens.models.adapter import Adapter
 
 
 @dataclass(frozen=True, eq=False)
-class EmbeddingLens:
+class EmbeddingLens(ComparingLens):
     """Embedding lens: cosine nearest neighbours of ``h_l`` among the input embeddings of all tokens.
 
     The final norm is not applied, and the last layer is not the model's answer: a state there points to the
@@ -35,6 +33,7 @@ class EmbeddingLens:
         temperature: similarity that makes one nat in the shares.
     """
 
+    name = "embedding"
     embeddings: Float[Tensor, "token d_model"] = field(repr=False)
     temperature: float = TEMPERATURE
 
@@ -47,50 +46,14 @@ class EmbeddingLens:
         """
         return cls(token_embeddings(adapter), temperature)
 
-    @property
-    def name(self) -> str:
-        """``embedding``."""
-        return "embedding"
-
     def params(self) -> Mapping[str, JSON]:
         """The temperature."""
         return {"temperature": self.temperature}
 
-    def notes(self) -> tuple[str, ...]:
-        """That the numbers are shares."""
-        return (shares_note(self.name, self.temperature),)
-
-    def read(
-        self,
-        resid: Float[Tensor, "layer pos d_model"],
-        final: Float[Tensor, "pos d_model"],
-        unembed: Unembed,
-        *,
-        layers: Sequence[int],
-        n_layers: int,
-        top_k: int,
-        target_ids: Sequence[int] = (),
-        progress: Callable[[int, int], None] | None = None,
-    ) -> Statistics:
-        """Read all layers alike; see `patchlens.lens.similar.similarity_statistics`."""
+    def token_bank(self, unembed: Unembed) -> TokenBank:
+        """One state per token that the model can say."""
         rows = self.embeddings.detach()[: unembed.vocab]
-        bank = TokenBank(rows[None], torch.arange(len(rows)))
-        return similarity_statistics(
-            resid,
-            final,
-            unembed,
-            bank,
-            self.temperature,
-            top_k=top_k,
-            target_ids=target_ids,
-            progress=progress,
-        )
-
-    def channels(
-        self, resid: Float[Tensor, "layer pos d_model"], statistics: Statistics
-    ) -> tuple[Channel, ...]:
-        """None."""
-        return ()
+        return TokenBank(rows[None], torch.arange(len(rows)))
 
 
 def token_embeddings(adapter: Adapter) -> Float[Tensor, "token d_model"]:

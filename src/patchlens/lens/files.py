@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from patchlens.errors import FormatError, LensError, PatchlensError
 from patchlens.files import write_atomically
 from patchlens.lens.jacobian import JacobianLens
 from patchlens.lens.latent import LatentLens
-from patchlens.lens.protocol import JSON, KindedLens, Lens, ReadingLens
+from patchlens.lens.lens import Lens
 from patchlens.lens.tuned import TunedLens
 from patchlens.models.unembed import Unembed
 from patchlens.reading.seal import Seal, sha256
@@ -24,31 +24,13 @@ from patchlens.reading.seal import Seal, sha256
 SEAL = Seal("lens", "patchlens.lens", version=1)
 _ROWS = 4096
 
-FromArrays = Callable[[Mapping[str, Tensor], Mapping[str, Any]], Lens | KindedLens | ReadingLens]
+FromArrays = Callable[[Mapping[str, Tensor], Mapping[str, Any]], Lens]
 LENSES: dict[str, FromArrays] = {
     "tuned": TunedLens.from_arrays,
     "jacobian": JacobianLens.from_arrays,
     "latent": LatentLens.from_arrays,
 }
 """How the lens of each name is put together from its arrays and params; ``params["file"]`` names the file."""
-
-
-@runtime_checkable
-class SavableLens(Protocol):
-    """A lens with arrays that a file can hold; its name stands in `LENSES`."""
-
-    @property
-    def name(self) -> str:
-        """Short name of its class of lens, such as ``tuned``."""
-        ...
-
-    def params(self) -> Mapping[str, JSON]:
-        """Everything beside the arrays, as JSON values."""
-        ...
-
-    def to_arrays(self) -> Mapping[str, Tensor]:
-        """Arrays by name, of types that NumPy has."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -73,7 +55,7 @@ class LensManifest:
 
 
 def save_lens(
-    lens: SavableLens,
+    lens: Lens,
     path: str | Path,
     *,
     model: str,
@@ -110,7 +92,7 @@ def save_lens(
     return write_atomically(path, SEAL.to_bytes(arrays, manifest))
 
 
-def open_lens(path: str | Path, unembed: Unembed | None = None) -> Lens | KindedLens | ReadingLens:
+def read_lens(path: str | Path, unembed: Unembed | None = None) -> Lens:
     """Read a lens back, on the device of the unembed if one is given.
 
     Args:
@@ -146,7 +128,7 @@ def read_manifest(path: str | Path) -> LensManifest:
     """Return what a lens file says of itself, all its hashes checked.
 
     Raises:
-        FormatError: as `open_lens`.
+        FormatError: as `read_lens`.
     """
     return _read(Path(path))[1]
 

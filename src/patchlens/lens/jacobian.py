@@ -12,7 +12,7 @@ from torch import Tensor
 
 from patchlens.axes import FIT_KINDS, FitKind
 from patchlens.errors import FormatError, SelectionError
-from patchlens.lens.protocol import JSON
+from patchlens.lens.lens import JSON, Lens
 from patchlens.models.unembed import Unembed
 
 Version = Literal["text", "answer", "image"]
@@ -46,16 +46,12 @@ class Jacobians:
 
 
 @dataclass(frozen=True, eq=False)
-class JacobianLayers:
+class JacobianLayers(Lens):
     """One version of the Jacobian lens; `JacobianLens.for_kind` gives it."""
 
+    name = "jacobian"
     version: Version
     jacobians: Jacobians
-
-    @property
-    def name(self) -> str:
-        """``jacobian``."""
-        return "jacobian"
 
     def params(self) -> Mapping[str, JSON]:
         """The version only; the whole lens states the rest."""
@@ -79,7 +75,7 @@ class JacobianLayers:
 
 
 @dataclass(frozen=True, eq=False)
-class JacobianLens:
+class JacobianLens(Lens):
     """Jacobian lens (J-lens; Gurnee et al. 2026): ``softmax(unembed(J_l h_l))``, final norm after ``J_l``.
 
     ``J_l[o, :]`` is the mean over source positions ``t`` of the sum over target positions ``t' >= t`` of
@@ -106,6 +102,7 @@ class JacobianLens:
         file: sha256 that names the file it was opened from, or None.
     """
 
+    name = "jacobian"
     versions: Mapping[Version, Jacobians]
     probes: int | None = None
     seed: int | None = None
@@ -120,11 +117,6 @@ class JacobianLens:
                 "a Jacobian lens needs at least one version, and matrices of one shape; found "
                 f"{sorted(shapes) or 'none'}"
             )
-
-    @property
-    def name(self) -> str:
-        """``jacobian``."""
-        return "jacobian"
 
     @property
     def n_layers(self) -> int:

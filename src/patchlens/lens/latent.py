@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,9 @@ from patchlens.axes import LAYER, POSITION
 from patchlens.errors import FormatError, SelectionError
 from patchlens.lens.bank import Bank
 from patchlens.lens.engine.statistics import Statistics
+from patchlens.lens.lens import JSON
 from patchlens.lens.nearest import search
-from patchlens.lens.protocol import JSON
-from patchlens.lens.similar import TEMPERATURE, shares_note, similarity_statistics
+from patchlens.lens.similar import TEMPERATURE, ComparingLens, TokenBank
 from patchlens.models.unembed import Unembed
 from patchlens.reading.records import Channel
 
@@ -38,7 +38,7 @@ class Neighbour:
 
 
 @dataclass(frozen=True, eq=False)
-class LatentLens:
+class LatentLens(ComparingLens):
     """LatentLens (Krojer et al. 2026, arXiv 2602.00462): cosine nearest neighbours in a bank of text states.
 
     A state of any layer is compared with the states of all layers in the bank. A token's similarity is that
@@ -51,14 +51,10 @@ class LatentLens:
         file: sha256 that names the file it was opened from, or None.
     """
 
+    name = "latent"
     bank: Bank
     temperature: float = TEMPERATURE
     file: str | None = None
-
-    @property
-    def name(self) -> str:
-        """``latent``."""
-        return "latent"
 
     def params(self) -> Mapping[str, JSON]:
         """The temperature, and where the bank comes from."""
@@ -75,33 +71,13 @@ class LatentLens:
     def notes(self) -> tuple[str, ...]:
         """That the numbers are shares, and of how many tokens."""
         return (
-            shares_note(self.name, self.temperature),
+            *super().notes(),
             f"the bank names {self.bank.n_named} tokens; any other counts as similarity -1, the least",
         )
 
-    def read(
-        self,
-        resid: Float[Tensor, "layer pos d_model"],
-        final: Float[Tensor, "pos d_model"],
-        unembed: Unembed,
-        *,
-        layers: Sequence[int],
-        n_layers: int,
-        top_k: int,
-        target_ids: Sequence[int] = (),
-        progress: Callable[[int, int], None] | None = None,
-    ) -> Statistics:
-        """Read all layers alike; see `patchlens.lens.similar.similarity_statistics`."""
-        return similarity_statistics(
-            resid,
-            final,
-            unembed,
-            self.bank,
-            self.temperature,
-            top_k=top_k,
-            target_ids=target_ids,
-            progress=progress,
-        )
+    def token_bank(self, unembed: Unembed) -> TokenBank:
+        """The bank."""
+        return self.bank
 
     def channels(
         self, resid: Float[Tensor, "layer pos d_model"], statistics: Statistics

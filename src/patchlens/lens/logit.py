@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
 
-from patchlens.lens.protocol import JSON
+from patchlens.lens.lens import Lens
 from patchlens.models.unembed import Unembed
 
 
 @dataclass(frozen=True)
-class LogitLens:
+class LogitLens(Lens):
     """Logit lens (nostalgebraist 2020): ``softmax(unembed(h_l))``, the final norm applied at every layer.
 
     The last layer agrees with the model's own distribution, since the states are taken before the final norm
@@ -21,14 +20,7 @@ class LogitLens:
     every logit of a position, which changes no rank, log-probability, entropy or divergence.
     """
 
-    @property
-    def name(self) -> str:
-        """``logit``."""
-        return "logit"
-
-    def params(self) -> Mapping[str, JSON]:
-        """No parameters."""
-        return {}
+    name = "logit"
 
     def normed(
         self, resid_layer: Float[Tensor, "pos d_model"], layer: int, unembed: Unembed

@@ -10,9 +10,8 @@ import numpy as np
 
 from patchlens.axes import FitKind, fit_kind
 from patchlens.capture import Captured
-from patchlens.lens.engine.kinded import read_statistics
 from patchlens.lens.engine.statistics import Statistics
-from patchlens.lens.protocol import KindedLens, Lens, ReadingLens
+from patchlens.lens.lens import Lens
 from patchlens.models.adapter import Adapter
 from patchlens.models.inputs import Inputs
 from patchlens.models.tokens import find_target, piece_table
@@ -65,7 +64,7 @@ class Pass:
 
 def read_pass(
     ran: Pass,
-    lens: Lens | KindedLens | ReadingLens,
+    lens: Lens,
     *,
     top_k: int,
     targets: Sequence[str | int],
@@ -75,10 +74,9 @@ def read_pass(
     adapter, captured = ran.adapter, ran.captured
     found = tuple(find_target(adapter.tokenizer, word) for word in targets)
     positions = ran.positions
-    statistics = read_statistics(
+    statistics = lens.read(
         captured.resid,
         captured.final,
-        lens,
         adapter.unembed,
         ran.fit_kinds,
         layers=captured.layers,
@@ -87,9 +85,6 @@ def read_pass(
         target_ids=[target.token for target in found],
         progress=None if progress is None else lambda done, total: progress("lens", done, total),
     )
-    channels, notes = (), ()
-    if isinstance(lens, ReadingLens):
-        channels, notes = lens.channels(captured.resid, statistics), lens.notes()
     columns = _arrays(statistics)
     ids = {t.token for t in found}.union(
         np.unique(columns["top_ids"]).tolist(), ran.answer.ids, positions.token.tolist()
@@ -109,8 +104,8 @@ def read_pass(
             for picture, grid in zip(ran.pictures, ran.inputs.grids, strict=True)
         ),
         vision=ran.inputs.vision_places,
-        channels=channels,
-        notes=(*ran.notes, *notes, *(_stand_in(target) for target in found if not target.is_whole)),
+        channels=lens.channels(captured.resid, statistics),
+        notes=(*ran.notes, *lens.notes(), *(_stand_in(target) for target in found if not target.is_whole)),
         versions=package_versions("torch", "transformers"),
         **columns,
     )

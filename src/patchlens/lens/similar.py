@@ -13,12 +13,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import linear
 
+from patchlens.axes import FitKind
 from patchlens.errors import NumericsError, SelectionError, TargetError
 from patchlens.lens.engine.chunks import Plan, make_plan
 from patchlens.lens.engine.moments import OnlineMoments
 from patchlens.lens.engine.statistics import Statistics
 from patchlens.lens.engine.targets import TargetCounter
 from patchlens.lens.engine.topk import RunningTopK, group_maxima
+from patchlens.lens.lens import Lens
 from patchlens.lens.nearest import entries_at_once, unit
 from patchlens.models.unembed import Unembed
 
@@ -27,14 +29,6 @@ TEMPERATURE: Final = 0.05
 
 UNNAMED: Final = -1.0
 """Similarity of a token that no entry stands for: the least there is."""
-
-
-def shares_note(name: str, temperature: float) -> str:
-    """What a reading of a lens that compares states must say about its numbers."""
-    return (
-        f"the {name} lens compares states: its numbers are cosine similarities turned into shares (softmax "
-        f"of similarity / {temperature:g}), not the model's probabilities, at the last layer too"
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +71,53 @@ class TokenBank:
                 token = (self.tokens[part] - first).to(rows.device)
                 best.scatter_reduce_(0, token[:, None].expand(-1, len(rows)), entries @ rows.T, "amax")
         return best.T
+
+
+class ComparingLens(Lens):
+    """A lens that names the words whose states are nearest, instead of going through the unembedding.
+
+    Its last layer need not be the model's answer.
+    """
+
+    has_distribution = False
+    temperature: float
+
+    def token_bank(self, unembed: Unembed) -> TokenBank:
+        """What states are compared with."""
+        raise NotImplementedError
+
+    def notes(self) -> tuple[str, ...]:
+        """That the numbers are shares."""
+        return (
+            f"the {self.name} lens compares states: its numbers are cosine similarities turned into shares "
+            f"(softmax of similarity / {self.temperature:g}), not the model's probabilities, at the "
+            "last layer too",
+        )
+
+    def read(
+        self,
+        resid: Float[Tensor, "layer pos d_model"],
+        final: Float[Tensor, "pos d_model"],
+        unembed: Unembed,
+        kinds: Sequence[FitKind],
+        *,
+        layers: Sequence[int],
+        n_layers: int,
+        top_k: int,
+        target_ids: Sequence[int] = (),
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Statistics:
+        """Read all layers and kinds alike; see `similarity_statistics`."""
+        return similarity_statistics(
+            resid,
+            final,
+            unembed,
+            self.token_bank(unembed),
+            self.temperature,
+            top_k=top_k,
+            target_ids=target_ids,
+            progress=progress,
+        )
 
 
 def similarity_statistics(

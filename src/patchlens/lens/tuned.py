@@ -12,7 +12,7 @@ from torch import Tensor
 
 from patchlens.axes import FIT_KINDS, FitKind
 from patchlens.errors import FormatError, SelectionError
-from patchlens.lens.protocol import JSON
+from patchlens.lens.lens import JSON, Lens
 from patchlens.models.unembed import Unembed
 
 Form = Literal["after_norm", "before_norm"]
@@ -34,16 +34,12 @@ class Translators:
 
 
 @dataclass(frozen=True, eq=False)
-class TunedLayers:
+class TunedLayers(Lens):
     """The tuned lens of one kind of position; `TunedLens.for_kind` gives it."""
 
+    name = "tuned"
     form: Form
     translators: Translators
-
-    @property
-    def name(self) -> str:
-        """``tuned``."""
-        return "tuned"
 
     def params(self) -> Mapping[str, JSON]:
         """The form only; the whole lens states the rest."""
@@ -68,7 +64,7 @@ class TunedLayers:
 
 
 @dataclass(frozen=True, eq=False)
-class TunedLens:
+class TunedLens(Lens):
     """Tuned lens, fitted apart for text, patches and answers.
 
     Belrose et al. 2023, arXiv 2303.08112, section 3. The form ``before_norm`` is the paper's: ``unembed(h +
@@ -88,6 +84,7 @@ class TunedLens:
         file: sha256 that names the file it was opened from, or None.
     """
 
+    name = "tuned"
     form: Form
     kinds: Mapping[FitKind, Translators]
     how: str = "identity"
@@ -120,11 +117,6 @@ class TunedLens:
             kind: Translators(eye.repeat(n_layers, 1, 1), torch.zeros(n_layers, d_model)) for kind in kinds
         }
         return cls(form, start)
-
-    @property
-    def name(self) -> str:
-        """``tuned``."""
-        return "tuned"
 
     @property
     def n_layers(self) -> int:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from patchlens.axes import check_layers
-from patchlens.bench.probe import AnyLens, next_log_probs
+from patchlens.bench.probe import next_log_probs
 from patchlens.causal import Replace, rerun
 from patchlens.cause.cases import Case
 from patchlens.cause.fidelity.directions import (
@@ -30,7 +30,7 @@ from patchlens.cause.fidelity.rows import rows_of, sentence_of
 from patchlens.cause.finding import Finding
 from patchlens.cause.ledger import Ledger, Record, each, head_of, six_digits
 from patchlens.errors import LensError, SelectionError
-from patchlens.lens import KindedLens, Lens, ReadingLens, VisionLens
+from patchlens.lens import Lens
 from patchlens.models.adapter import Adapter
 from patchlens.models.inputs import Inputs, prepare
 from patchlens.progress import Progress, silent
@@ -69,7 +69,7 @@ class FidelitySettings:
 
 def fidelity(
     adapter: Adapter,
-    lenses: Mapping[str, AnyLens],
+    lenses: Mapping[str, Lens],
     cases: Sequence[Case],
     reference: Sequence[Case],
     settings: FidelitySettings | None = None,
@@ -132,19 +132,18 @@ def fidelity(
     )
 
 
-def speaking(name: str, lens: AnyLens, at: At) -> Lens:
+def speaking(name: str, lens: Lens, at: At) -> Lens:
     """The lens that gives a distribution at the changed place.
 
     Raises:
         LensError: it compares states, or lays out pictures: it says nothing of what a state would be said as.
     """
-    if isinstance(lens, (ReadingLens, VisionLens)):
+    if not lens.has_distribution:
         raise LensError(
             f"the {name} lens gives no distribution over the next token at a state, so it cannot foretell "
             "what a change does: choose logit, tuned or jacobian"
         )
-    kind = "answer" if at == "last" else "patch"
-    return lens.for_kind(kind) if isinstance(lens, KindedLens) else lens
+    return lens.for_kind("answer" if at == "last" else "patch")
 
 
 def _one(

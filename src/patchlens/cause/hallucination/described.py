@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from patchlens.bench.probe import AnyLens
 from patchlens.cause.cases import Case
 from patchlens.cause.hallucination.nouns import content_words, known_nouns
 from patchlens.cause.hallucination.rows import Chosen
 from patchlens.cause.hallucination.scores import LENS, MEAN, SCORES, UNITS, noun_scores
 from patchlens.cause.ledger import Ledger, Record, each, head_of
 from patchlens.errors import SelectionError
+from patchlens.lens import Lens
 from patchlens.models.adapter import Adapter
 from patchlens.models.generate import generate_greedy
 from patchlens.models.inputs import prepare
@@ -59,7 +59,7 @@ class Described:
 
 def described(
     adapter: Adapter,
-    lens: AnyLens,
+    lens: Lens,
     cases: Sequence[Case],
     chosen: Chosen | None = None,
     *,

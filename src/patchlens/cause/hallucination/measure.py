@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from patchlens.bench.probe import AnyLens
 from patchlens.cause.cases import Case
 from patchlens.cause.finding import Finding
 from patchlens.cause.hallucination.edit_out import edited, windows_of
@@ -20,6 +19,7 @@ from patchlens.cause.hallucination.rows import Chosen, choose, rows_of, sentence
 from patchlens.cause.hallucination.scores import noun_scores
 from patchlens.cause.ledger import Ledger, Record, each, head_of
 from patchlens.errors import SelectionError
+from patchlens.lens import Lens
 from patchlens.models.adapter import Adapter
 from patchlens.models.generate import generate_greedy
 from patchlens.models.inputs import Inputs, prepare
@@ -55,7 +55,7 @@ def caption_question(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 def hallucination(
     adapter: Adapter,
-    lens: AnyLens,
+    lens: Lens,
     cases: Sequence[Case],
     validation: Sequence[Case],
     settings: HallucinationSettings | None = None,
@@ -105,7 +105,7 @@ def hallucination(
 
 
 def calibrated(
-    adapter: Adapter, lens: AnyLens, validation: Sequence[Case], tell: Progress | None = None
+    adapter: Adapter, lens: Lens, validation: Sequence[Case], tell: Progress | None = None
 ) -> Chosen:
     """Layers and thresholds as `hallucination` chooses them, without editing.
 
@@ -119,7 +119,7 @@ def calibrated(
 
 def _made(
     adapter: Adapter,
-    lens: AnyLens,
+    lens: Lens,
     cases: Sequence[Case],
     settings: HallucinationSettings,
     window: str | None,
@@ -133,7 +133,7 @@ def _made(
 
 def _one(
     adapter: Adapter,
-    lens: AnyLens,
+    lens: Lens,
     settings: HallucinationSettings,
     window: str | None,
     edited_true: frozenset[str],

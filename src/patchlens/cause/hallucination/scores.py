@@ -10,10 +10,11 @@ import torch
 
 from patchlens.attention.weights import weights_on_patches
 from patchlens.bench.labels import ConceptIds
-from patchlens.bench.probe import AnyLens, Taken, look, shot_for
+from patchlens.bench.probe import Taken, look, shot_for
 from patchlens.capture import capture
 from patchlens.cause.hallucination.nouns import Noun, noun_ids
 from patchlens.cause.ledger import six_digits
+from patchlens.lens import Lens
 from patchlens.lens.contextual import contextual_maps
 from patchlens.models.adapter import Adapter
 from patchlens.models.inputs import Inputs
@@ -30,7 +31,7 @@ Scores = dict[str, dict[str, list[float]]]
 
 
 def noun_scores(
-    adapter: Adapter, lens: AnyLens, inputs: Inputs, caption: Sequence[int], nouns: Sequence[Noun]
+    adapter: Adapter, lens: Lens, inputs: Inputs, caption: Sequence[int], nouns: Sequence[Noun]
 ) -> Scores:
     """Score the nouns of a caption that follows the prompt (teacher forcing).
 

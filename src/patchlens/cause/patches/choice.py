@@ -20,7 +20,6 @@ from patchlens.cause.patches.replacing import case_rng
 from patchlens.demo import bundled_models
 from patchlens.errors import DataError
 from patchlens.fit.survey import naming
-from patchlens.lens import VisionLens
 from patchlens.models.inputs import prepare
 from patchlens.progress import Progress
 
@@ -122,7 +121,7 @@ def settle(
         pointings = POINTINGS if pointing is None else (pointing,)
         chosen = choose(subject, settings, tell, layers=layers, pointings=pointings)
         return replace(settings, layer=chosen.layer, pointing=chosen.pointing), str(chosen)
-    can = adapter.cross_blocks if isinstance(subject.lens, VisionLens) else range(adapter.n_layers)
+    can = adapter.cross_blocks if subject.lens.reads_vision else range(adapter.n_layers)
     usual = min((block + 1 for block in can), key=lambda one: abs(3 * one - 2 * adapter.n_layers), default=0)
     made = replace(settings, layer=usual if layer is None else layer, pointing=pointing or settings.pointing)
     return made, "layer or number of patches were chosen on no pictures: try others with --layer and --above"

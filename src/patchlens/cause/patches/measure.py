@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchlens.bench.labels import ConceptIds, concept_ids, scene_forms
-from patchlens.bench.probe import AnyLens
 from patchlens.causal import Ablate, Interventions, Rerun, rerun
 from patchlens.causal.pointing import Above, Numbers, Pointing, around, blocks, patch_grid
 from patchlens.cause.cases import Case
@@ -22,6 +21,7 @@ from patchlens.cause.patches.replacing import Replacing, case_rng
 from patchlens.cause.patches.told import find
 from patchlens.demo import bundled_models
 from patchlens.errors import SelectionError
+from patchlens.lens import Lens
 from patchlens.models.adapter import Adapter
 from patchlens.models.inputs import Inputs, prepare
 from patchlens.models.tokens import answer_text
@@ -74,12 +74,12 @@ class Subject:
     """A model, the lens that is held against it, what stands in for patches, and words of known forms."""
 
     adapter: Adapter
-    lens: AnyLens
+    lens: Lens
     replacing: Replacing
     concepts: ConceptIds | None = field(default=None, repr=False)
 
 
-def subject_of(adapter: Adapter, lens: AnyLens, replacing: Replacing, cases: Sequence[Case]) -> Subject:
+def subject_of(adapter: Adapter, lens: Lens, replacing: Replacing, cases: Sequence[Case]) -> Subject:
     """Look up the forms of the drawn scenes' words, where these scenes are what it is about."""
     known = adapter.name in bundled_models() or any(case.truth is not None for case in cases)
     concepts = concept_ids(adapter.tokenizer, *scene_forms()) if known else None

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchlens.bench.labels import ConceptIds, first_pieces
-from patchlens.bench.probe import AnyLens, Taken, look, shot_for
+from patchlens.bench.probe import Taken, look, shot_for
 from patchlens.capture import capture
 from patchlens.errors import SelectionError
+from patchlens.lens import Lens
 from patchlens.models.adapter import Adapter
 from patchlens.models.inputs import Inputs
 from patchlens.models.tokens import piece_table
@@ -76,7 +77,7 @@ class LensMaps:
 
 
 def lens_maps(
-    lens: AnyLens, adapter: Adapter, inputs: Inputs, word: Word, layers: Iterable[int] | None = None
+    lens: Lens, adapter: Adapter, inputs: Inputs, word: Word, layers: Iterable[int] | None = None
 ) -> LensMaps:
     """Read a word on every patch of a prompt, in one pass of the model.
 

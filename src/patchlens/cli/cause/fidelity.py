@@ -24,7 +24,7 @@ from patchlens.cli.cause.shared import (
 from patchlens.selection import parse_numbers
 
 if TYPE_CHECKING:
-    from patchlens.bench.probe import AnyLens
+    from patchlens.lens import Lens
     from patchlens.models.adapter import Adapter
 
 _REFERENCE = 128
@@ -99,17 +99,16 @@ def fidelity(
     tell_finding(finding, out, json=json)
 
 
-def _lenses(adapter: Adapter, wanted: list[str] | None) -> dict[str, AnyLens]:
+def _lenses(adapter: Adapter, wanted: list[str] | None) -> dict[str, Lens]:
     """The lenses by name, the logit lens first; of those that come with a model, those that can be asked."""
     from patchlens.demo import bundled_lenses
-    from patchlens.lens import ReadingLens, VisionLens
-    from patchlens.lens.registry import find_lens
+    from patchlens.lens.open import open_lens
 
     names = dict.fromkeys(["logit", *(wanted or bundled_lenses(adapter.name))])
-    found: dict[str, AnyLens] = {}
+    found: dict[str, Lens] = {}
     for name in names:
         short = Path(name).stem
-        found[name if short in found else short] = find_lens(name, adapter)
+        found[name if short in found else short] = open_lens(name, adapter)
     if wanted:
         return found
-    return {name: lens for name, lens in found.items() if not isinstance(lens, (ReadingLens, VisionLens))}
+    return {name: lens for name, lens in found.items() if lens.has_distribution}

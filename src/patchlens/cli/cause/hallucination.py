@@ -30,8 +30,8 @@ from patchlens.cli.cause.shared import (
 from patchlens.progress import Tell
 
 if TYPE_CHECKING:
-    from patchlens.bench.probe import AnyLens
     from patchlens.cause.cases import Case
+    from patchlens.lens import Lens
     from patchlens.models.adapter import Adapter
 
 
@@ -74,7 +74,7 @@ def hallucination(
         from patchlens.cause.hallucination.measure import HallucinationSettings, caption_question
         from patchlens.cause.hallucination.measure import hallucination as run
         from patchlens.demo import bundled_models
-        from patchlens.lens.registry import find_lens
+        from patchlens.lens.open import open_lens
         from patchlens.run import load
 
         asked = prompt or (_prompt(model in bundled_models()) if picture is not None else None)
@@ -84,7 +84,7 @@ def hallucination(
         kept = drawn_cases(caption_question, 1, validation, first=VALIDATION_SEEDS) if knows_scenes else ()
         adapter = load(model, dtype=dtype, device_map=device_map).adapter
         adapter.prove()
-        chosen = find_lens(lens or ("cross" if adapter.cross_blocks else "logit"), adapter)
+        chosen = open_lens(lens or ("cross" if adapter.cross_blocks else "logit"), adapter)
         tell("loading the model", 1, 1)
         if are_own:
             _describe(adapter, chosen, cases, kept, max_new_tokens, out, json, tell)
@@ -96,7 +96,7 @@ def hallucination(
 
 def _describe(
     adapter: Adapter,
-    lens: AnyLens,
+    lens: Lens,
     cases: tuple[Case, ...],
     validation: tuple[Case, ...],
     max_new_tokens: int,

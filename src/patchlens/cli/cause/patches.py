@@ -99,7 +99,7 @@ def patches(
         from patchlens.cause.patches.measure import Settings, cause_patches, one_thing, subject_of
         from patchlens.cause.patches.page import read_with_maps
         from patchlens.cause.patches.replacing import make_replacing
-        from patchlens.lens.registry import find_lens
+        from patchlens.lens.open import open_lens
         from patchlens.run import Model, load
 
         cases, about = cases_of(image, prompt, data, seeds, scenes, one_thing)
@@ -109,7 +109,7 @@ def patches(
         adapter = load(model, dtype=dtype, device_map=device_map).adapter
         adapter.prove()
         tell("loading the model", 1, 1)
-        found = find_lens(lens or ("cross" if adapter.cross_blocks else "logit"), adapter)
+        found = open_lens(lens or ("cross" if adapter.cross_blocks else "logit"), adapter)
         subject = subject_of(adapter, found, make_replacing(adapter, cases, by, seed), cases)
         settings = Settings(
             block=block,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
@@ -16,8 +17,10 @@ from patchlens.lens.engine.rescore import products, shared_products, table_produ
 from patchlens.lens.engine.statistics import Statistics
 from patchlens.lens.engine.targets import TargetCounter
 from patchlens.lens.engine.topk import RunningTopK, group_maxima
-from patchlens.lens.protocol import Lens
 from patchlens.models.unembed import Unembed
+
+if TYPE_CHECKING:
+    from patchlens.lens.lens import Lens
 
 # In 16-bit types the order among the best is settled in float32; this many beyond k stay in the running.
 _SPARE_CANDIDATES = 22

@@ -54,7 +54,7 @@ class Statistics:
         """Keep the first ``count`` layers, on the CPU."""
         return Statistics(*(getattr(self, field.name)[:count].cpu() for field in fields(self)))
 
-    def put(self, positions: slice, part: Statistics) -> None:
+    def put(self, positions: slice | Int[Tensor, " n"], part: Statistics) -> None:
         """Copy the statistics of some positions into their place."""
         for field in fields(self):
             getattr(self, field.name)[:, positions] = getattr(part, field.name)

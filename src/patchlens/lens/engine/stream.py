@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
@@ -12,8 +13,10 @@ from patchlens.errors import SelectionError, TargetError
 from patchlens.lens.engine.block import BlockReader, Question
 from patchlens.lens.engine.chunks import make_plan
 from patchlens.lens.engine.statistics import Statistics
-from patchlens.lens.protocol import Lens
 from patchlens.models.unembed import Unembed
+
+if TYPE_CHECKING:
+    from patchlens.lens.lens import Lens
 
 Progress = Callable[[int, int], None]
 

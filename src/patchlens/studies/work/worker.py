@@ -17,8 +17,8 @@ from patchlens.concepts.language import language_of
 from patchlens.demo import bundled_lenses
 from patchlens.errors import LensError, PatchlensError, SelectionError
 from patchlens.fit.survey import model_digest
-from patchlens.lens import KindedLens, Lens, ReadingLens, VisionLens
-from patchlens.lens.registry import find_lens, is_lens
+from patchlens.lens import Lens
+from patchlens.lens.open import is_lens, open_lens
 from patchlens.models.adapter import Adapter
 from patchlens.models.tokens import piece_table
 from patchlens.reading.reading import Reading
@@ -34,8 +34,6 @@ from patchlens.studies.work.right import is_right
 from patchlens.studies.work.rows import Seen, asked_for, failed_item, gathered
 from patchlens.studies.work.task import About, Bench, Done, Job, Task
 from patchlens.trace import Request, Trace
-
-AnyLens = Lens | KindedLens | ReadingLens | VisionLens
 
 
 class Worker:
@@ -54,11 +52,11 @@ class Worker:
         self._bench = bench
         self._model = model
         self._adapter = model.adapter
-        self._lenses: dict[str, AnyLens] = {}
+        self._lenses: dict[str, Lens] = {}
         self._left_out: dict[str, str] = {}
         for lens in bench.lenses:
             try:
-                self._lenses[lens.name] = _fitting(find_lens(lens.find, model.adapter), model.adapter)
+                self._lenses[lens.name] = _fitting(open_lens(lens.find, model.adapter), model.adapter)
             except (SelectionError, LensError) as error:
                 if not is_lens(lens.find):
                     raise
@@ -162,7 +160,7 @@ class Worker:
                 continue
             reading, missing = _with_channels(trace, reading, own.channels if trace.inputs.grids else ())
             notes |= dict.fromkeys(f"{name}: {note}" for note in missing)
-            first = len(trace.inputs.vision_places or ()) if isinstance(lens, VisionLens) else 0
+            first = len(trace.inputs.vision_places or ()) if lens.reads_vision else 0
             tables[name] = {
                 CELLS.name: cell_rows(job.item, reading, first, account, self._language),
                 TARGETS.name: target_rows(job.item, reading, first, words),
@@ -198,8 +196,8 @@ class Worker:
         return self._languages[piece]
 
 
-def _fitting(lens: AnyLens, adapter: Adapter) -> AnyLens:
-    if isinstance(lens, VisionLens) and not adapter.cross_blocks:
+def _fitting(lens: Lens, adapter: Adapter) -> Lens:
+    if lens.reads_vision and not adapter.cross_blocks:
         raise SelectionError(f"the lens {lens.name} is for models that read pictures by cross-attention")
     return lens
 

@@ -7,8 +7,7 @@ import torch
 from patchlens import load
 from patchlens.demo import bundled_lenses, bundled_models
 from patchlens.errors import PatchlensError, SelectionError
-from patchlens.lens import LogitLens
-from patchlens.lens.registry import find_lens
+from patchlens.lens import LogitLens, open_lens
 from patchlens.scenes.scene import make_scene
 from tiny import tiny_gpt2
 
@@ -16,7 +15,7 @@ from tiny import tiny_gpt2
 @pytest.mark.parametrize("name", bundled_models())
 def test_a_bundled_model_is_read_through_its_bundled_lens(name):
     model = load(name)
-    lens = find_lens("tuned", model.adapter)
+    lens = open_lens("tuned", model.adapter)
     kinds = {"text", "answer"} | ({"patch"} if name == "demo" else set())
     assert set(lens.kinds) == kinds
     kl = {"tuned": [], "raw": []}
@@ -29,14 +28,14 @@ def test_a_bundled_model_is_read_through_its_bundled_lens(name):
 
 def test_unknown_lenses_say_what_to_do(tmp_path):
     adapter = tiny_gpt2()
-    assert isinstance(find_lens("logit", adapter), LogitLens)
-    assert torch.equal(find_lens("embedding", adapter).embeddings, adapter.unembed.weight)  # they are tied
+    assert isinstance(open_lens("logit", adapter), LogitLens)
+    assert torch.equal(open_lens("embedding", adapter).embeddings, adapter.unembed.weight)  # they are tied
     assert bundled_lenses("tiny-gpt2") == {}
     with pytest.raises(SelectionError, match="there is no lens 'crystal': choose logit, cross, embedding"):
-        find_lens("crystal", adapter)
+        open_lens("crystal", adapter)
     with pytest.raises(SelectionError, match="patchlens fit tuned --model tiny-gpt2"):
-        find_lens("tuned", adapter)
+        open_lens("tuned", adapter)
     with pytest.raises(PatchlensError, match="no such file"):
-        find_lens(str(tmp_path / "none.safetensors"), adapter)
+        open_lens(str(tmp_path / "none.safetensors"), adapter)
     with pytest.raises(PatchlensError, match="fitted for another model"):
-        find_lens(str(bundled_lenses("demo")["tuned"]), adapter)
+        open_lens(str(bundled_lenses("demo")["tuned"]), adapter)
