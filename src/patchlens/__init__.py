@@ -18,6 +18,7 @@ from patchlens.errors import PatchlensError as PatchlensError
 if TYPE_CHECKING:
     from patchlens.lens import CrossLens as CrossLens
     from patchlens.lens import LogitLens as LogitLens
+    from patchlens.pictures.box import Box as Box
     from patchlens.reading.reading import Reading as Reading
     from patchlens.reading.store import open_reading as open_reading
     from patchlens.run import Model as Model
@@ -36,6 +37,7 @@ _HOMES = {
     "Trace": ("patchlens.trace", "Trace"),
     "LogitLens": ("patchlens.lens", "LogitLens"),
     "CrossLens": ("patchlens.lens", "CrossLens"),
+    "Box": ("patchlens.pictures.box", "Box"),
     "Reading": ("patchlens.reading.reading", "Reading"),
     "open_reading": ("patchlens.reading.store", "open_reading"),
     "read_study": ("patchlens.studies.spec.study", "read_study"),
