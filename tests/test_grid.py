@@ -12,7 +12,6 @@ from patchlens.pictures.grid import (
     joined,
     padded_square,
     part,
-    patch_at,
     patch_places,
     plain_places,
     shortest_edge_size,
@@ -54,7 +53,6 @@ def test_a_box_holds_the_patch_it_came_from(grid: Grid):
         left, top, right, bottom = table[row, col]
         assert 0 <= left < right <= grid.width
         assert 0 <= top < bottom <= grid.height
-        assert patch_at(grid, (left + right) / 2, (top + bottom) / 2) == (row, col)
 
 
 @given(grids(), st.floats(0, 1), st.floats(0, 1))
@@ -63,10 +61,6 @@ def test_a_pixel_lies_in_the_box_of_its_patch_or_in_none(grid: Grid, across: flo
     table = boxes(grid)
     inside = (table[..., 0] <= x) & (x < table[..., 2]) & (table[..., 1] <= y) & (y < table[..., 3])
     assert inside.sum() <= 1
-    found = patch_at(grid, x, y)
-    near_an_edge = (np.abs(table - np.array([x, y, x, y])) < 1e-9).any()
-    if not near_an_edge:
-        assert ([] if found is None else [found]) == [tuple(cell) for cell in np.argwhere(inside)]
 
 
 @given(grids())
@@ -125,8 +119,6 @@ def test_a_centre_crop_leaves_out_the_sides():
     canvas = centred(Canvas.of(300, 100), 100, 100)
     grid = single_grid(300, 100, canvas, 50)
     np.testing.assert_allclose(boxes(grid)[0, 0], [100, 0, 150, 50])
-    assert patch_at(grid, 99.9, 50) is None
-    assert patch_at(grid, 100, 50) == (1, 0)
 
 
 def test_an_odd_pixel_is_cropped_right_and_padded_left_or_right():
@@ -141,7 +133,6 @@ def test_padding_is_no_patch():
     places = patch_places(grid, 0)
     assert places.kind.reshape(4, 4)[[0, 3]].tolist() == [["image_other"] * 4] * 2
     assert (places.kind.reshape(4, 4)[1:3] == "patch").all()
-    assert patch_at(grid, 10, 60) is None
 
 
 def test_a_remainder_that_fills_no_patch_is_left_out():

@@ -37,7 +37,7 @@ def test_layers_and_positions_are_addressed_by_number_from_either_end():
         READING.position_row(20)
     with pytest.raises(SelectionError):
         READING.position_row(-21)
-    with pytest.raises(SelectionError, match="neither a number nor 'answer'"):
+    with pytest.raises(SelectionError, match="the prompt has no 'end'"):
         READING.position_row("end")
     with pytest.raises(SelectionError, match=r"it holds steps 0..2"):
         READING.step_row(3)

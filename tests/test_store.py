@@ -217,7 +217,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_a_missing_folder_is_a_typed_error(tmp_path):
-    with pytest.raises(OutputError, match="No such file"):
+    with pytest.raises(OutputError, match="there is no folder"):
         make_reading().save(tmp_path / "none" / "a.safetensors")
 
 

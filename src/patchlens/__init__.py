@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from patchlens.causal import Zero as Zero
     from patchlens.lens import CrossLens as CrossLens
     from patchlens.lens import LogitLens as LogitLens
+    from patchlens.pictures.box import Box as Box
     from patchlens.reading.reading import Reading as Reading
     from patchlens.reading.store import open_reading as open_reading
     from patchlens.run import Model as Model
@@ -70,6 +71,7 @@ _HOMES = {
     "run_study": "patchlens.studies.study",
     "write_page": "patchlens.views.html",
     "widget": "patchlens.views.notebook",
+    "Box": "patchlens.pictures.box",
 }
 
 

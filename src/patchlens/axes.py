@@ -7,6 +7,7 @@ All entropies, divergences and log-probabilities are in nats.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final, Literal
@@ -60,6 +61,30 @@ def layer_name(layer: int, n_layers: int) -> str:
     return f"{layer} (last)" if layer == n_layers else str(layer)
 
 
+def whole_number(value: object, what: str) -> int:
+    """A number of something, as an int or of NumPy.
+
+    Raises:
+        SelectionError: it is none.
+    """
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)  # pyright: ignore[reportArgumentType]
+    except TypeError:
+        pass
+    raise SelectionError(f"{what} {value!r:.60} is no whole number: write one such as {what} 8")
+
+
+def whole_numbers(values: object, what: str) -> tuple[int, ...]:
+    """Numbers of something; a single one stands for itself.
+
+    Raises:
+        SelectionError: one is none.
+    """
+    listed = values if isinstance(values, Iterable) and not isinstance(values, (str, bytes)) else [values]
+    return tuple(whole_number(value, what) for value in listed)  # pyright: ignore[reportUnknownVariableType]
+
+
 def check_layers(layers: int | Iterable[int] | None, n_layers: int) -> tuple[int, ...]:
     """Resolve wanted layers to sorted unique numbers in ``0..n_layers``; None means all, -1 the last.
 
@@ -69,7 +94,7 @@ def check_layers(layers: int | Iterable[int] | None, n_layers: int) -> tuple[int
     if layers is None:
         return tuple(range(n_layers + 1))
     resolved: set[int] = set()
-    for layer in [layers] if isinstance(layers, int) else layers:
+    for layer in whole_numbers(layers, "layer"):
         index = layer + n_layers + 1 if layer < 0 else layer
         if not 0 <= index <= n_layers:
             raise SelectionError(

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from patchlens.axes import check_layers
+from patchlens.axes import check_layers, whole_numbers
 from patchlens.errors import NumericsError, SelectionError
 from patchlens.models.adapter import Adapter, OnState
 from patchlens.models.inputs import Inputs
@@ -150,7 +150,7 @@ def _spread(shelves: Sequence[_Shelf]) -> tuple[OnState, OnState, OnState]:
     return output, entering, vision
 
 
-def check_positions(positions: Iterable[int] | None, length: int) -> tuple[int, ...]:
+def check_positions(positions: int | Iterable[int] | None, length: int) -> tuple[int, ...]:
     """Resolve wanted positions to numbers in ``0..length - 1``, in the order given; None means all.
 
     Raises:
@@ -159,7 +159,7 @@ def check_positions(positions: Iterable[int] | None, length: int) -> tuple[int, 
     if positions is None:
         return tuple(range(length))
     resolved: list[int] = []
-    for position in positions:
+    for position in whole_numbers(positions, "position"):
         index = position + length if position < 0 else position
         if not 0 <= index < length:
             raise SelectionError(f"position {position} does not exist: this prompt has 0 to {length - 1}")

@@ -10,6 +10,25 @@ from pathlib import Path
 from patchlens.errors import DataError, OutputError
 
 
+def output_path(path: str | Path, *suffixes: str) -> Path:
+    """A path that a result can be written to: its name says the format, and its folder is there.
+
+    Raises:
+        OutputError: it is no path, ends otherwise than in one of ``suffixes``, or there is no such folder.
+    """
+    if not isinstance(path, (str, Path)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise OutputError(f"expected the name of a file NAME{suffixes[0]}, got {type(path).__name__}")
+    path = Path(path)
+    if path.suffix.lower() not in suffixes:
+        raise OutputError(
+            f"cannot write {path}: expected a name that ends in {' or '.join(suffixes)}, such as "
+            f"{path.stem or 'NAME'}{suffixes[0]}"
+        )
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write {path}: there is no folder {path.parent}")
+    return path
+
+
 def write_atomically(path: str | Path, data: bytes | str) -> Path:
     """Write bytes or UTF-8 text through a temporary neighbour; on any failure the old file stays as it was.
 

@@ -89,22 +89,6 @@ def test_coverage_against_counting_pixels(seed, rows, cols):
     assert coverage.sum(0) == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("least", [0.3, 0.5, 0.9])
-def test_patch_labels_against_counting_pixels(least):
-    scene = make_scene(31, "several")
-    coverage = brute_coverage(scene, 10, 10)
-    labels = scene.patch_labels(10, 10, least)
-    for row in range(10):
-        for col in range(10):
-            expected = set()
-            for index, thing in enumerate(scene.objects):
-                if coverage[index, row, col] >= least - 1e-6:
-                    expected |= {thing.name} | ({thing.colour} if thing.colour else set())
-            if coverage[-1, row, col] >= least - 1e-6:
-                expected |= {scene.background, *scene.pattern_colours}
-            assert labels[row][col] == expected
-
-
 def test_a_grid_that_does_not_divide_the_picture_is_refused():
     with pytest.raises(ValueError, match="140 x 140"):
         make_scene(1).coverage(9, 10)

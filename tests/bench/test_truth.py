@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from labels_of import labels_of
 from patchlens.bench.exam import drawn
 from patchlens.bench.labels import NO_ID, concept_ids, scene_forms
 from patchlens.demo import bundled_models
@@ -27,7 +28,7 @@ def test_boxes_of_a_plain_grid_give_the_scenes_own_coverage_and_labels(kind: str
         np.testing.assert_allclose(coverage(masks, boxes), expected[:-1], atol=1e-6)
     np.testing.assert_array_equal(truth.empty, expected[-1] > 0.999)
     ground = frozenset(scene.background_keys)
-    labels = [keys - ground for row in scene.patch_labels(10, 10) for keys in row]
+    labels = [keys - ground for keys in labels_of(scene, 10, 10)]
     assert [keys - ground for keys in truth.true_keys] == labels
     for name, covered in zip(truth.names, truth.covered, strict=True):
         single = [c for c, thing in zip(expected, scene.objects, strict=False) if thing.name == name]

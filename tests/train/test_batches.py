@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoProcessor, AutoTokenizer
 
+from labels_of import labels_of
 from patchlens.demo import bundled_models
 from patchlens.scenes.scene import make_scene
 from patchlens.scenes.vocabulary import names
@@ -56,11 +57,10 @@ def test_a_raster_names_what_covers_each_patch():
     rng = np.random.default_rng(2)
     for seed in range(20):
         scene = make_scene(seed, "several")
-        words = PACKER.raster(scene, slots(scene, 10), rng).reshape(10, 10)
-        for r, row in enumerate(scene.patch_labels(10, 10, 0.999)):
-            for c, keys in enumerate(row):
-                pieces = {PACKER.encode(f" {form}")[0] for key in keys for form in names(key)}
-                assert not keys or words[r, c] in pieces
+        words = PACKER.raster(scene, slots(scene, 10), rng)
+        for word, keys in zip(words, labels_of(scene, 10, 10, 0.999), strict=True):
+            pieces = {PACKER.encode(f" {form}")[0] for key in keys for form in names(key)}
+            assert not keys or word in pieces
 
 
 @pytest.mark.parametrize("side", [140, 70])

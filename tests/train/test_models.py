@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from labels_of import labels_of
 from patchlens.demo import bundled_models, demo_pictures
 from patchlens.demo.domain import SceneDomain
 from patchlens.scenes.questions import ask
@@ -104,7 +105,7 @@ def test_patches_are_readable_in_the_middle_and_not_at_the_start():
         with torch.no_grad():
             model(**made)
         at = made["input_ids"][0] == model.config.image_token_id
-        labels = [patch for row in scene.patch_labels(10, 10) for patch in row]
+        labels = labels_of(scene, 10, 10)
         true = {
             processor.tokenizer(f" {form}", add_special_tokens=False)["input_ids"][0]
             for key in scene.objects[0].keys

@@ -78,7 +78,7 @@ def test_a_trajectory_draws_targets_or_the_words_asked_for() -> None:
     assert [line.get_label() for line in lines] == ["cat", "giraffe (▁gira…)"]
     expected = np.exp(reading.target_logprobs[:, reading.position_row(), 0])
     assert lines[0].get_ydata() == pytest.approx(expected, rel=1e-5)
-    lines = chart(reading, "trajectory", concept=["cat", "Katze"], position=3).axes[0].get_lines()
+    lines = chart(reading, "trajectory", concept=["cat", "Katze"], at=3).axes[0].get_lines()
     assert lines[0].get_ydata() == pytest.approx(np.exp(reading.trajectory("cat", 3)), rel=1e-5, nan_ok=True)
     assert np.isnan(lines[1].get_ydata()).any()
     with pytest.raises(TargetError, match="zebra"):

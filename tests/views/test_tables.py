@@ -73,8 +73,8 @@ def test_hostile_text_is_neither_markup_nor_control() -> None:
 def test_a_step_or_a_position_can_be_chosen() -> None:
     reading = make_reading(steps=3)
     assert "answer token 2 (read at ▁cat, position 18)" in printed(reading, step=1)
-    assert "patch row 0, column 1" in printed(reading, position=2)
-    assert "▁what (position 14)" in printed(reading, position=14)
+    assert "patch row 0, column 1" in printed(reading, at=2)
+    assert "▁what (position 14)" in printed(reading, at=14)
     with pytest.raises(SelectionError, match="step 7"):
         printed(reading, step=7)
 

@@ -15,6 +15,7 @@ from patchlens.causal.places import Stage, Where
 from patchlens.causal.protocol import Intervention, States, Step, edits
 from patchlens.errors import InterventionError, TargetError
 from patchlens.models.adapter import Adapter
+from patchlens.models.tokens import find_target
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,20 +23,22 @@ class Project(Intervention):
     """Take the span of some directions out of states: ``h <- h - B^T B h`` with B an orthonormal basis of it.
 
     Args:
-        directions: one or more, of any length, such as `concept_directions`.
+        directions: one or more, of any length, such as `concept_directions`; or a word, or several: the
+            directions of the token that stands for each.
         at: positions, patches or a group.
         layers: one or more, 0 to ``n_layers``, negative from the end; at each, what later blocks write anew
             is taken out only if that layer is named too.
     """
 
-    directions: Float[Tensor, "direction d_model"] = field(repr=False)
+    directions: Float[Tensor, "direction d_model"] | str | Sequence[str] = field(repr=False)
     at: Where = "patches"
     layers: Sequence[int] | int = 0
 
     def steps(self, stage: Stage) -> Iterable[Step]:
         """One edit per layer."""
-        _check(self.directions, stage.adapter.d_model)
-        basis = _basis(self.directions)
+        directions = _directions(self.directions, stage.adapter)
+        _check(directions, stage.adapter.d_model)
+        basis = _basis(directions)
 
         def change(states: States, _: Sequence[int]) -> States:
             exact = states.to(basis.dtype)
@@ -50,32 +53,41 @@ class Add(Intervention):
     """Add a vector to states: ``h <- h + strength * direction``.
 
     Args:
-        direction: ``[1, d_model]`` or one row per place; its length counts.
+        direction: ``[1, d_model]`` or one row per place; its length counts. Or a word: the unit direction of
+            the token that stands for it.
         strength: a factor; negative takes away.
         at: positions, patches or a group; either positions or vision states.
         layers: as in `Project`.
     """
 
-    direction: Float[Tensor, "#place d_model"] = field(repr=False)
+    direction: Float[Tensor, "#place d_model"] | str = field(repr=False)
     strength: float = 1.0
     at: Where = "patches"
     layers: Sequence[int] | int = 0
 
     def steps(self, stage: Stage) -> Iterable[Step]:
         """One edit per layer."""
-        _check(self.direction, stage.adapter.d_model)
+        direction = _directions(self.direction, stage.adapter)
+        _check(direction, stage.adapter.d_model)
         found = stage.find(self.at)
         for places in (found.positions, found.states):
-            if places and len(self.direction) not in (1, len(places)):
+            if places and len(direction) not in (1, len(places)):
                 raise InterventionError(
-                    f"expected 1 vector to add, or {len(places)}, one per place; got {len(self.direction)}"
+                    f"expected 1 vector to add, or {len(places)}, one per place; got {len(direction)}"
                 )
 
         def change(states: States, which: Sequence[int]) -> States:
-            rows = self.direction if len(self.direction) == 1 else self.direction[torch.as_tensor(which)]
+            rows = direction if len(direction) == 1 else direction[torch.as_tensor(which)]
             return states + self.strength * rows.to(states)
 
         return edits(found, _layers(self.layers, stage.adapter), change)
+
+
+def _directions(given: Tensor | str | Sequence[str], adapter: Adapter) -> Tensor:
+    if isinstance(given, Tensor):
+        return given
+    words = [given] if isinstance(given, str) else given
+    return concept_directions(adapter, [find_target(adapter.tokenizer, word).token for word in words])
 
 
 def concept_directions(adapter: Adapter, token_ids: Sequence[int]) -> Float[Tensor, "token d_model"]:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy.typing import NDArray
 
-from patchlens.axes import POSITION, VISION
+from patchlens.axes import POSITION, VISION, whole_numbers
 from patchlens.causal.places import Stage, Where
 from patchlens.causal.protocol import Cut, Intervention, Step
 from patchlens.errors import InterventionError, SelectionError
@@ -39,7 +39,7 @@ class Knockout(Intervention):
 
     queries: Where
     sources: Where
-    blocks: Sequence[int] | None = None
+    blocks: Sequence[int] | int | None = None
 
     def steps(self, stage: Stage) -> Iterable[Step]:
         """A cut for each sort of source."""
@@ -97,12 +97,13 @@ class KnockoutEdges(Intervention):
         return made
 
 
-def _window(blocks: Sequence[int] | None, n_blocks: int) -> set[int]:
+def _window(blocks: Sequence[int] | int | None, n_blocks: int) -> set[int]:
     if blocks is None:
         return set(range(n_blocks))
-    for block in blocks:
+    wanted = whole_numbers(blocks, "block")
+    for block in wanted:
         if not 0 <= block < n_blocks:
             raise SelectionError(f"block {block} does not exist: this model has blocks 0 to {n_blocks - 1}")
-    if not blocks:
+    if not wanted:
         raise SelectionError("the window of a knockout has no block: name some, or leave it out for all")
-    return set(blocks)
+    return set(wanted)

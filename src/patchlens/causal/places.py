@@ -9,10 +9,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens.axes import POSITION, VISION, PositionKind
+from patchlens.axes import POSITION, VISION, PositionKind, whole_numbers
 from patchlens.errors import SelectionError
 from patchlens.models.adapter import Adapter
 from patchlens.models.inputs import Inputs
+from patchlens.models.positions import word_positions
+from patchlens.pictures.box import Box, Region, patches_in
 
 GROUPS = ("all", "patches", "image", "text", "last", "answer")
 
@@ -30,11 +32,14 @@ class Patches:
         object.__setattr__(self, "numbers", tuple(int(number) for number in numbers))
 
 
-PatchesLike = Patches | Sequence[int] | str
-"""Some patches: by number, or "all"."""
+PatchesLike = Patches | Sequence[int] | str | Region
+"""Some patches: by number, "all", a `Box` in pixels, or a mask: of a picture's pixels or of its patch grid.
 
-Where = str | Patches | Sequence[int]
-"""A group's name, some patches, or positions of the sequence (negative from the end of the prompt).
+A mask is of the first picture, unless it has one value per patch of all pictures.
+"""
+
+Where = str | Patches | Sequence[int] | int
+"""A group's name, a word of the prompt, patches, or positions (negative from the end of the prompt).
 
 Groups: ``all`` positions; ``patches``; ``image``, the patches and whatever else belongs to a picture;
 ``text``, the prompt's text and special tokens before its last position; ``last``, the prompt's last position,
@@ -87,8 +92,10 @@ class Stage:
         if isinstance(where, Patches):
             return self._patches(where.numbers)
         if isinstance(where, str):
+            if where not in GROUPS:
+                return Found(positions=tuple(word_positions(self.adapter, self.inputs, where, GROUPS)))
             return self._group(where)
-        return Found(positions=self._positions(where))
+        return Found(positions=self._positions(whole_numbers(where, "position")))
 
     def numbers(self, patches: PatchesLike) -> tuple[int, ...]:
         """Numbers of some patches.
@@ -100,9 +107,20 @@ class Stage:
             if patches != "all":
                 raise SelectionError(f"patches are numbers, a Box, a mask or 'all', got {patches!r}")
             return tuple(range(len(self.patches)))
-        numbers = patches.numbers if isinstance(patches, Patches) else Patches(patches).numbers
+        if isinstance(patches, Patches):
+            numbers = patches.numbers
+        elif isinstance(patches, Box) or np.asarray(patches).dtype == np.bool_:
+            numbers = self._inside(patches)
+        else:
+            numbers = whole_numbers(patches, "patch")
         self._patches(numbers)
         return numbers
+
+    def _inside(self, region: Region) -> tuple[int, ...]:
+        mask = region if isinstance(region, Box) else np.asarray(region)
+        if not isinstance(mask, Box) and mask.shape == (len(self.patches),):
+            return tuple(np.flatnonzero(mask).tolist())
+        return tuple(patches_in(self.inputs.shown, self.inputs.grids, mask).tolist())
 
     def _patches(self, numbers: Sequence[int]) -> Found:
         n = len(self.patches)
@@ -128,9 +146,7 @@ class Stage:
             "text": np.isin(kind, (PositionKind.TEXT, PositionKind.SPECIAL)) & (rows < n_prompt - 1),
             "last": rows == n_prompt - 1,
             "answer": rows >= n_prompt - 1,
-        }.get(name)
-        if chosen is None:
-            raise SelectionError(f"{name!r} is none of {', '.join(GROUPS)} and no position")
+        }[name]
         if not chosen.any():
             raise SelectionError(f"there is no position of the group {name!r} in this prompt")
         return Found(positions=tuple(np.flatnonzero(chosen).tolist()))

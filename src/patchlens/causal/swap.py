@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -43,6 +44,16 @@ class Replace(Intervention):
         return edits(found, layers, put(self.states))
 
 
+@runtime_checkable
+class HasCaptured(Protocol):
+    """What holds the states of a run, such as a `Trace`."""
+
+    @property
+    def captured(self) -> Captured:
+        """The states."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Swap(Intervention):
     """Take the states of some places from another captured run: ``h_l(here) <- h_l(there)``.
@@ -52,18 +63,18 @@ class Swap(Intervention):
     of another picture or question; places are matched by their index.
 
     Args:
-        source: states of the other run; it must hold the layer and the places.
+        source: the other run, a `Trace` or its states; it must hold the layer and the places.
         layer: as in `Replace`.
         at: None takes every position that ``source`` holds, and no vision state.
     """
 
-    source: Captured = field(repr=False)
+    source: Captured | HasCaptured = field(repr=False)
     layer: int = 0
     at: Where | None = None
 
     def steps(self, stage: Stage) -> Iterable[Step]:
         """An edit of positions, of vision states, or of both."""
-        found = stage.find(self.source.positions if self.at is None else self.at)
+        found = stage.find(self._captured.positions if self.at is None else self.at)
         (layer,) = check_layers([self.layer], stage.adapter.n_layers)
         made: list[Edit] = []
         if found.states:
@@ -76,19 +87,24 @@ class Swap(Intervention):
             made += edits(Found(positions=found.positions), [layer], put(states))
         return made
 
+    @property
+    def _captured(self) -> Captured:
+        return self.source if isinstance(self.source, Captured) else self.source.captured
+
     def _resid(self, layer: int, positions: Sequence[int]) -> Tensor:
-        if layer not in self.source.layers:
+        if layer not in self._captured.layers:
             raise InterventionError(f"the other run does not hold layer {layer}: capture it with that layer")
-        row = {position: index for index, position in enumerate(self.source.positions)}
+        row = {position: index for index, position in enumerate(self._captured.positions)}
         missing = [position for position in positions if position not in row]
         if missing:
             raise InterventionError(
                 f"the other run does not hold position {missing[0]}: capture it, or choose places with ``at``"
             )
-        return self.source.resid[self.source.layers.index(layer), [row[position] for position in positions]]
+        source = self._captured
+        return source.resid[source.layers.index(layer), [row[position] for position in positions]]
 
     def _vision(self, rows: Sequence[int]) -> Tensor:
-        states = self.source.vision
+        states = self._captured.vision
         if states is None or max(rows) >= len(states):
             held = 0 if states is None else len(states)
             raise InterventionError(

@@ -123,7 +123,7 @@ def read(
     else:
         from patchlens.views.tables import print_reading
 
-        print_reading(reading, stdout_console(), position="answer" if 0 in reading.positions.step else -1)
+        print_reading(reading, stdout_console(), at="answer" if 0 in reading.positions.step else -1)
     for written in (out, html):
         if written is not None:
             typer.echo(f"wrote {written}", err=True)

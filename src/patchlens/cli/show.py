@@ -27,7 +27,7 @@ def show(reading: ReadingArgument, position: PositionOption = "answer", step: St
     from patchlens.views.tables import print_reading
 
     opened = open_reading(reading)
-    print_reading(opened, stdout_console(), position=parse_position(position), step=step)
+    print_reading(opened, stdout_console(), at=parse_position(position), step=step)
 
 
 @app.command()
@@ -82,7 +82,7 @@ def chart(
         opened,
         kind,
         out,
-        position=parse_position(position),
+        at=parse_position(position),
         step=step,
         layer=layer,
         concept=concept or None,

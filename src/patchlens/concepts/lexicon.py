@@ -21,6 +21,7 @@ class Lexicon:
     pieces: Mapping[int, str]
     targets: Sequence[Target]
     k: int
+    vocab_size: int
 
     def tokens(self, concept: Concept) -> tuple[int, ...]:
         """Ids meant by a concept: an id, a word, or several of them together.
@@ -42,7 +43,10 @@ class Lexicon:
         tokens = self._by_word.get(fold(word), [])
         if not tokens:
             raise TargetError(
-                f"{word!r} is in no top-{self.k} of this reading and was not a target; "
+                f"{word!r} is no token of this model: read again with it as a target, which its first token "
+                "then stands for"
+                if self.k >= self.vocab_size
+                else f"{word!r} is in no top-{self.k} of this reading and was not a target; "
                 "read again with it as a target"
             )
         return tokens

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from patchlens.errors import ImageError
+
 _HERE = Path(__file__).parent
 GENERIC_PROMPT = "Describe the picture."
 """A prompt about any picture that the bundled models were taught."""
@@ -58,3 +60,16 @@ def demo_pictures() -> tuple[DemoPicture, ...]:
         )
         for entry in entries
     )
+
+
+def demo_picture(name: str) -> Path:
+    """File of a bundled picture, by its name such as ``cat``.
+
+    Raises:
+        ImageError: there is none of that name.
+    """
+    file = _HERE / "pictures" / f"{name}.png"
+    if not file.is_file():
+        known = ", ".join(picture.file.stem for picture in demo_pictures())
+        raise ImageError(f"there is no bundled picture {name!r}: choose of {known}")
+    return file

@@ -75,15 +75,6 @@ def contextual_map(
     return contextual_maps(resid[[l1, l2]], answer_rows, patch_rows)[0, 1]
 
 
-def grounding_score(contextual: Float[Tensor, " patch"]) -> float:
-    """Return the best similarity of a `contextual_map`, -1 to 1.
-
-    It is the paper's score for finding hallucinations: where it is low, no patch is like the answer, which is
-    then likely made up. What counts as low is to be chosen on pictures kept for that.
-    """
-    return float(contextual.max())
-
-
 def contextual_answer(
     resid: Float[Tensor, "layer pos d_model"],
     layers: Sequence[int],

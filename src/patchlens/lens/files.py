@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from patchlens.errors import FormatError, LensError, PatchlensError
-from patchlens.files import write_atomically
+from patchlens.files import output_path, write_atomically
 from patchlens.lens.jacobian import JacobianLens
 from patchlens.lens.latent import LatentLens
 from patchlens.lens.lens import Lens
 from patchlens.lens.tuned import TunedLens
 from patchlens.models.unembed import Unembed
-from patchlens.reading.seal import Seal, sha256
+from patchlens.reading.seal import SUFFIX, Seal, sha256
 
 SEAL = Seal("lens", "patchlens.lens", version=1)
 _ROWS = 4096
@@ -89,7 +89,7 @@ def save_lens(
         "report": None if report is None else dict(report),
     }
     arrays = {name: array.detach().cpu().numpy() for name, array in lens.to_arrays().items()}
-    return write_atomically(path, SEAL.to_bytes(arrays, manifest))
+    return write_atomically(output_path(path, SUFFIX), SEAL.to_bytes(arrays, manifest))
 
 
 def read_lens(path: str | Path, unembed: Unembed | None = None) -> Lens:

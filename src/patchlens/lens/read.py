@@ -14,8 +14,8 @@ from patchlens.lens.engine.statistics import Statistics
 from patchlens.lens.lens import Lens
 from patchlens.models.adapter import Adapter
 from patchlens.models.inputs import Inputs
+from patchlens.models.positions import positions_of
 from patchlens.models.tokens import find_target, piece_table
-from patchlens.pictures.grid import Places
 from patchlens.pictures.open import OpenedPicture
 from patchlens.progress import Progress
 from patchlens.reading.reading import Reading
@@ -43,17 +43,7 @@ class Pass:
     @property
     def positions(self) -> Positions:
         """The positions whose states were kept."""
-        inputs = self.inputs
-        index = np.array(self.captured.positions, np.int32)
-        step = index - (inputs.n_prompt - 1)
-        columns = {f.name: getattr(inputs.places, f.name)[index] for f in fields(Places)}
-        return Positions(
-            **columns,
-            index=index,
-            token=inputs.ids[index].astype(np.int32),
-            step=np.where((step >= 0) & (step < max(1, len(self.answer.ids))), step, -1).astype(np.int32),
-            generated=index >= inputs.n_prompt,
-        )
+        return positions_of(self.inputs, self.captured.positions, len(self.answer.ids))
 
     @property
     def fit_kinds(self) -> list[FitKind]:

@@ -187,18 +187,6 @@ def boxes_of(patches: Places, grids: Sequence[Grid]) -> NDArray[np.float64]:
     return table
 
 
-def patch_at(grid: Grid, x: float, y: float) -> tuple[int, int] | None:
-    """Row and column on the picture's grid of the patch that covers the point, or None if none does."""
-    if not (0 <= x < grid.width and 0 <= y < grid.height):
-        return None
-    for tile in grid.tiles:
-        if tile.left <= x < tile.right and tile.top <= y < tile.bottom:
-            across = int((x - tile.left) / (tile.right - tile.left) * tile.cols)
-            down = int((y - tile.top) / (tile.bottom - tile.top) * tile.rows)
-            return tile.row + min(down, tile.rows - 1), tile.col + min(across, tile.cols - 1)
-    return None
-
-
 def patch_places(grid: Grid, image: int) -> Places:
     """The patches of picture number ``image`` in token order: tile after tile, each in reading order.
 

@@ -6,7 +6,7 @@ None or a typed error, never a made-up number.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from patchlens.axes import PositionKind, whole_number
 from patchlens.concepts.lexicon import Concept, Lexicon
 from patchlens.errors import SelectionError
-from patchlens.pictures.grid import Places
+from patchlens.pictures.box import Region, patches_in
+from patchlens.pictures.grid import Places, boxes
 from patchlens.reading.records import (
     Answer,
     Candidate,
@@ -27,6 +29,7 @@ from patchlens.reading.records import (
     Positions,
     Target,
 )
+from patchlens.reading.where import Where, rows_at, span, step_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,33 +92,40 @@ class Reading:
         Raises:
             SelectionError: the reading does not hold that layer.
         """
-        number = layer + self.model.n_layers + 1 if layer < 0 else layer
+        asked = whole_number(layer, "layer")
+        number = asked + self.model.n_layers + 1 if asked < 0 else asked
         rows = np.flatnonzero(self.layers == number)
         if rows.size == 0:
             raise SelectionError(
                 f"layer {layer} is not in this reading: "
-                f"it holds {_span(self.layers)} of 0..{self.model.n_layers}"
+                f"it holds {span(self.layers)} of 0..{self.model.n_layers}"
             )
         return int(rows[0])
 
-    def position_row(self, position: int | str = "answer") -> int:
-        """Row of a position: a sequence index (negative counts from the end), or "answer".
-
-        "answer" is the last prompt position, which predicts the first word of the answer.
+    def rows_at(self, at: Where = "answer") -> NDArray[np.intp]:
+        """Rows of a position, or of a group of them, as `patchlens.reading.where.rows_at` tells.
 
         Raises:
-            SelectionError: the reading does not hold that position.
+            SelectionError: there is no such position here, or a word does not stand exactly once.
         """
-        if position == "answer":
-            return self.step_row(0)
-        if isinstance(position, str):
-            raise SelectionError(f"position {position!r} is neither a number nor 'answer'")
-        if position < 0 and -position <= len(self.positions.index):
-            return len(self.positions.index) + position
-        rows = np.flatnonzero(self.positions.index == position)
-        if rows.size == 0:
+        if isinstance(at, str) and at in ("patch", "patches"):
+            self._check_patches()
+        return rows_at(at, self.positions, self.pieces, self.prompt)
+
+    def position_row(self, at: Where = "answer") -> int:
+        """Row of one position: its index (negative from the end), "answer", "last", or a word of the prompt.
+
+        "answer" is the last prompt position, which predicts the first word of the answer; a word is where it
+        ends.
+
+        Raises:
+            SelectionError: the reading does not hold that position, a word does not stand exactly once, or
+                a group is no single position.
+        """
+        rows = self.rows_at(at)
+        if len(rows) > 1:
             raise SelectionError(
-                f"position {position} is not in this reading: it holds {_span(self.positions.index)}"
+                f"{at!r} is {len(rows)} positions ({span(self.positions.index[rows])}): choose one by number"
             )
         return int(rows[0])
 
@@ -125,14 +135,7 @@ class Reading:
         Raises:
             SelectionError: that step was not read (ask for it when reading).
         """
-        rows = np.flatnonzero(self.positions.step == step)
-        if rows.size == 0:
-            held = self.positions.step[self.positions.step >= 0]
-            raise SelectionError(
-                f"answer step {step} is not in this reading: "
-                + (f"it holds steps {_span(held)}" if held.size else "it holds no answer position")
-            )
-        return int(rows[0])
+        return step_row(step, self.positions)
 
     def patch_row(self, row: int, col: int, image: int = 0) -> int:
         """Row of the patch at ``row``, ``col`` of a picture's grid.
@@ -147,11 +150,34 @@ class Reading:
             raise SelectionError(f"picture {image} has no patch at row {row}, column {col} in this reading")
         return int(rows[0])
 
+    def patches_in(self, where: Region, image: int = 0) -> NDArray[np.intp]:
+        """Numbers of the patches whose centre lies in a box or a mask of a picture.
+
+        Patches are counted from 0 over all pictures in the order in which they stand, as interventions
+        count them.
+
+        Args:
+            where: a `Box`, or a boolean mask [height, width] of the pixels or [rows, cols] of the grid.
+            image: which picture a mask is of.
+
+        Raises:
+            SelectionError: no such picture or no patch there, or some patches were not read.
+        """
+        places = self.positions if self.vision is None else self.vision
+        grids = [picture.grid for picture in self.pictures]
+        held = int((places.kind == PositionKind.PATCH).sum())
+        n_patches = sum(int(np.isfinite(boxes(grid)[..., 0]).sum()) for grid in grids)
+        if held != n_patches:
+            raise SelectionError(
+                f"this reading holds {held} of {n_patches} patches, so they have no numbers: read all of them"
+            )
+        return patches_in(places, grids, where, image)
+
     # -- tokens --------------------------------------------------------------------------------------
 
     @cached_property
     def _lexicon(self) -> Lexicon:
-        return Lexicon(self.pieces, self.targets, self.top_ids.shape[2])
+        return Lexicon(self.pieces, self.targets, self.top_ids.shape[2], self.model.vocab_size)
 
     def tokens(self, concept: Concept) -> tuple[int, ...]:
         """Ids meant by a concept: an id, a word (any case, with or without leading space), or several.
@@ -165,9 +191,9 @@ class Reading:
 
     # -- questions -----------------------------------------------------------------------------------
 
-    def top(self, layer: int, position: int | str = "answer") -> tuple[Candidate, ...]:
+    def top(self, layer: int, at: Where = "answer") -> tuple[Candidate, ...]:
         """The top-k of a layer at a position, best first."""
-        row, col = self.layer_row(layer), self.position_row(position)
+        row, col = self.layer_row(layer), self.position_row(at)
         return tuple(
             Candidate(rank, int(token), self.pieces[int(token)], float(logprob))
             for rank, (token, logprob) in enumerate(
@@ -211,39 +237,58 @@ class Reading:
         hit = self.top_ids == token
         return np.where(hit.any(-1), hit.argmax(-1), np.nan).astype(np.float32)
 
-    def trajectory(self, token: Concept, position: int | str = "answer") -> NDArray[np.float32]:
-        """Log-probability [layer] of a token or concept at a position, in nats; NaN where not known."""
-        return self.logprobs(token)[:, self.position_row(position)]
+    def trajectory(self, token: Concept, at: Where = "answer") -> NDArray[np.float32]:
+        """Log-probability [layer] of a token or concept at a position, in nats; NaN where not known.
 
-    def patch_map(self, concept: Concept, layer: int, image: int = 0) -> NDArray[np.float32]:
-        """Log-probability of a concept at every patch of a picture at a layer: [rows, cols], in nats.
+        At "patches" or "text" it is the highest of all these positions.
+        """
+        return np.fmax.reduce(self.logprobs(token)[:, self.rows_at(at)], axis=1)
 
-        NaN where a patch is not in the reading, is padding, or does not hold the concept in its top-k.
+    def patch_map(self, concept: Concept, layer: int | None = None, image: int = 0) -> NDArray[np.float32]:
+        """Log-probability of a concept at every patch of a picture, in nats: [rows, cols], NaN where unknown.
+
+        Unknown is a patch that is not in the reading, is padding, or has the concept below its top-k.
+
+        Args:
+            concept: a word, a token id, or several.
+            layer: which; None for all of them: [layer, rows, cols].
+            image: number of the picture.
 
         Raises:
             SelectionError: no such picture, or this model's patches are not positions of the decoder.
         """
-        values = self.logprobs(concept)[self.layer_row(layer)]
-        return self.on_grid(values, image)
+        values = self.logprobs(concept)
+        if layer is not None:
+            return self.on_grid(values[self.layer_row(layer)], image)
+        return np.stack([self.on_grid(row, image) for row in values])
 
     def on_grid(self, values: NDArray[Any], image: int = 0) -> NDArray[np.float32]:
         """Lay values [pos] out on a picture's patch grid: [rows, cols], NaN where there is no patch."""
-        if not 0 <= image < len(self.pictures):
+        if not 0 <= whole_number(image, "picture") < len(self.pictures):
             raise SelectionError(f"there is no picture {image}: this reading has {len(self.pictures)}")
         p = self.positions
-        here = (p.kind == "patch") & (p.image == image)
-        if not here.any():
-            raise SelectionError(
-                "this reading holds no patch position"
-                + (": the model reads the picture by cross-attention" if self.vision is not None else "")
-            )
+        self._check_patches()
+        here = (p.kind == PositionKind.PATCH) & (p.image == image)
         grid = self.pictures[image].grid
         out = np.full((grid.rows, grid.cols), np.nan, np.float32)
         out[p.row[here], p.col[here]] = values[here]
         return out
 
-    def emergence(self, concept: Concept, k: int = 1, position: int | str = "answer") -> int | None:
+    def _check_patches(self) -> None:
+        if not (self.positions.kind == PositionKind.PATCH).any():
+            raise SelectionError(
+                "this reading holds no patch position"
+                + (
+                    ": the model reads the picture by cross-attention, so read it with the lens cross"
+                    if self.vision is not None
+                    else ""
+                )
+            )
+
+    def emergence(self, concept: Concept, k: int = 1, at: Where = "answer") -> int | None:
         """First layer at which a concept is among the k best at a position; None if at no layer read.
+
+        At "patches" (or "text") it is the first layer at which it is among the k best at any of them.
 
         Raises:
             SelectionError: k is beyond what the reading can tell (its top-k, unless all are targets).
@@ -251,32 +296,31 @@ class Reading:
         tokens = self.tokens(concept)
         held = self.top_ids.shape[2]
         exact = {t.token for t in self.targets}
-        if k < 1 or (k > held and not exact.issuperset(tokens)):
+        if whole_number(k, "k") < 1 or (k > held and not exact.issuperset(tokens)):
             raise SelectionError(
                 f"k is {k}, but this reading tells ranks 1 to {held}; read with a larger top-k"
             )
-        ranks = self.ranks(tokens)[:, self.position_row(position)]
-        rows = np.flatnonzero(ranks < k)
+        rows = np.flatnonzero((self.ranks(tokens)[:, self.rows_at(at)] < k).any(1))
         return int(self.layers[rows[0]]) if rows.size else None
 
-    def final_token(self, position: int | str = "answer") -> int:
+    def final_token(self, at: Where = "answer") -> int:
         """Token a position ends up with: the answer's where it predicts one, else the best of the last layer.
 
         Raises:
             SelectionError: the reading does not hold that position.
         """
-        row = self.position_row(position)
+        row = self.position_row(at)
         step = int(self.positions.step[row])
         return self.answer.ids[step] if 0 <= step < len(self.answer.ids) else int(self.top_ids[-1, row, 0])
 
-    def leads_from(self, concept: Concept, position: int | str = "answer") -> int | None:
+    def leads_from(self, concept: Concept, at: Where = "answer") -> int | None:
         """First layer from which a concept is first at a position to the end; None if it is not at the end.
 
         Raises:
             TargetError: a word or id does not occur in this reading.
             SelectionError: the reading does not hold that position.
         """
-        first = np.isin(self.top_ids[:, self.position_row(position), 0], self.tokens(concept))
+        first = np.isin(self.top_ids[:, self.position_row(at), 0], self.tokens(concept))
         behind = np.flatnonzero(~first)
         row = int(behind[-1]) + 1 if behind.size else 0
         return int(self.layers[row]) if row < len(self.layers) else None
@@ -284,10 +328,10 @@ class Reading:
     # -- other shapes --------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> Path:
-        """Write the reading to a file (docs/format.md); whole or not at all.
+        """Write the reading to a file NAME.safetensors (docs/format.md); whole or not at all.
 
         Raises:
-            OutputError: the file cannot be written.
+            OutputError: the file cannot be written, or has another suffix.
         """
         from patchlens.reading.store import save_reading
 
@@ -304,12 +348,3 @@ class Reading:
         from patchlens.reading.frames import to_xarray
 
         return to_xarray(self)
-
-
-def _span(numbers: Iterable[int]) -> str:
-    held = sorted({int(n) for n in numbers})
-    if not held:
-        return "none"
-    if held == list(range(held[0], held[-1] + 1)):
-        return f"{held[0]}..{held[-1]}" if len(held) > 1 else str(held[0])
-    return ", ".join(map(str, held[:6])) + (", ..." if len(held) > 6 else "")

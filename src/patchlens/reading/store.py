@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchlens.errors import FormatError
-from patchlens.files import write_atomically
+from patchlens.files import output_path, write_atomically
 from patchlens.pictures.grid import Grid, Places, Tile
 from patchlens.reading.reading import Reading
 from patchlens.reading.records import Answer, Channel, ModelInfo, Picture, Positions, Target
-from patchlens.reading.seal import Seal
+from patchlens.reading.seal import SUFFIX, Seal
 from patchlens.reading.validate import ARRAYS, check
 
 SEAL = Seal("reading", "patchlens", version=1)
@@ -30,9 +30,9 @@ def save_reading(reading: Reading, path: str | Path) -> Path:
     """Write a reading; an interrupted or failed write leaves no file and an old one untouched.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written, or its name does not end in .safetensors.
     """
-    return write_atomically(path, to_bytes(reading))
+    return write_atomically(output_path(path, SUFFIX), to_bytes(reading))
 
 
 def to_bytes(reading: Reading) -> bytes:

@@ -110,33 +110,6 @@ class Scene:
         blocks = masks.reshape(-1, rows, height // rows, cols, width // cols)
         return blocks.mean(axis=(2, 4), dtype=np.float32)
 
-    def patch_labels(
-        self, rows: int, cols: int, min_coverage: float = 0.5
-    ) -> tuple[tuple[frozenset[str], ...], ...]:
-        """The keys that are true of each patch.
-
-        Args:
-            rows: patches down.
-            cols: patches across.
-            min_coverage: least part of the patch that a thing must cover to count, 0-1.
-
-        Returns:
-            ``[rows][cols]`` sets of concept keys: of every thing, or the ground, that covers
-            at least ``min_coverage`` of the patch. A set is empty where nothing does.
-
-        Raises:
-            ValueError: the grid does not divide the picture.
-        """
-        covered = self.coverage(rows, cols) >= min_coverage
-        keys = [*(thing.keys for thing in self.objects), self.background_keys]
-        return tuple(
-            tuple(
-                frozenset(k for own, there in zip(keys, covered[:, r, c], strict=True) if there for k in own)
-                for c in range(cols)
-            )
-            for r in range(rows)
-        )
-
 
 def make_scene(seed: int, kind: Kind | None = None, size: int = SIZE) -> Scene:
     """Draw the scene of a seed.

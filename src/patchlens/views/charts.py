@@ -11,6 +11,7 @@ from patchlens.concepts.lexicon import Concept
 from patchlens.errors import MissingExtraError, SelectionError
 from patchlens.files import write_atomically
 from patchlens.reading.reading import Reading
+from patchlens.reading.where import Where
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +28,7 @@ def chart(
     reading: Reading,
     kind: Kind | str,
     *,
-    position: int | str = "answer",
+    at: Where = "answer",
     step: int | None = None,
     layer: int | None = None,
     concept: Concept | None = None,
@@ -40,7 +41,7 @@ def chart(
         kind: "topk" (top words by layer at a position), "trajectory" (probability of words over the layers
             at a position), "heatmap" (a concept, or the entropy, on a picture) or "entropy" (entropy and
             KL to the final layer over the layers, by kind of position; nats).
-        position: sequence index or "answer" (topk, trajectory).
+        at: position of a topk or trajectory: its index, "answer", "last", or a word of the prompt.
         step: an answer step instead of a position.
         layer: the one layer of a heatmap; several, evenly spaced, if None.
         concept: words or ids. A trajectory draws each of several on its own, a heatmap adds them up.
@@ -61,7 +62,7 @@ def chart(
         raise SelectionError(f"there is no chart kind {kind!r}: choose {', '.join(KINDS)}")
 
     def column() -> int:
-        return reading.position_row(position) if step is None else reading.step_row(step)
+        return reading.position_row(at) if step is None else reading.step_row(step)
 
     draw: dict[str, Callable[[], Figure]] = {
         "topk": lambda: figures.topk(reading, column()),
@@ -77,7 +78,7 @@ def write_chart(
     kind: Kind | str,
     path: str | Path,
     *,
-    position: int | str = "answer",
+    at: Where = "answer",
     step: int | None = None,
     layer: int | None = None,
     concept: Concept | None = None,
@@ -92,7 +93,7 @@ def write_chart(
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
         raise SelectionError(f"a chart is written as .png or .svg, not as {Path(path).name!r}")
-    figure = chart(reading, kind, position=position, step=step, layer=layer, concept=concept, image=image)
+    figure = chart(reading, kind, at=at, step=step, layer=layer, concept=concept, image=image)
     return write_atomically(path, rendered(figure, suffix))
 
 

@@ -17,6 +17,7 @@ from rich.text import Text
 from patchlens.axes import layer_name
 from patchlens.reading.reading import Reading
 from patchlens.reading.records import Candidate
+from patchlens.reading.where import Where
 from patchlens.views.places import place_name
 from patchlens.views.terminal import UNLIMITED, print_table
 from patchlens.views.words import percent, target_name, visible, visible_text
@@ -31,14 +32,14 @@ FINAL: Final = "bold yellow"
 
 
 def print_reading(
-    reading: Reading, console: Console, *, position: int | str = "answer", step: int | None = None
+    reading: Reading, console: Console, *, at: Where = "answer", step: int | None = None
 ) -> None:
     """Print the head of a reading and its top-k-by-layer table at a position, or at an answer step.
 
     Raises:
         SelectionError: the reading does not hold that position or step.
     """
-    column = reading.position_row(position) if step is None else reading.step_row(step)
+    column = reading.position_row(at) if step is None else reading.step_row(step)
     console.print(heading(reading), soft_wrap=True)
     console.print(story(reading, column), soft_wrap=True)
     if console.is_terminal:

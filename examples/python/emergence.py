@@ -1,0 +1,20 @@
+"""At which layer does each of five animals emerge on the patches that show it?"""
+
+import patchlens as pl
+
+ANIMALS = {
+    "cat": ("cat", pl.Box(78, 72, 125, 125)),
+    "cow": ("cow", None),
+    "elephant": ("elephant", None),
+    "rabbit": ("elephant", None),
+    "giraffe": ("giraffe", None),
+}
+
+model = pl.load("demo")
+layers = {}
+for animal, (picture, box) in ANIMALS.items():
+    trace = model.trace(pl.demo_picture(picture), "Describe the picture.", max_new_tokens=0)
+    reading = trace.read(top_k=5, targets=animal)
+    layers[animal] = reading.emergence(animal, k=5, at="patches")
+    best = reading.patch_map(animal, layer=layers[animal]).max()
+    print(f"{animal:10s} among the 5 best of some patch from layer {layers[animal]}, at {best:.2f} nats")
