@@ -2,17 +2,11 @@
 
 import patchlens as pl
 
-ANIMALS = {
-    "cat": ("cat", pl.Box(78, 72, 125, 125)),
-    "cow": ("cow", None),
-    "elephant": ("elephant", None),
-    "rabbit": ("elephant", None),
-    "giraffe": ("giraffe", None),
-}
+PICTURES = {"cat": "cat", "cow": "cow", "elephant": "elephant", "rabbit": "elephant", "giraffe": "giraffe"}
 
 model = pl.load("demo")
 layers = {}
-for animal, (picture, box) in ANIMALS.items():
+for animal, picture in PICTURES.items():
     trace = model.trace(pl.demo_picture(picture), "Describe the picture.", max_new_tokens=0)
     reading = trace.read(top_k=5, targets=animal)
     layers[animal] = reading.emergence(animal, k=5, at="patches")

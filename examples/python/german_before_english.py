@@ -10,6 +10,4 @@ for word in ("Fahrrad", "bicycle"):
         at: reading.emergence(word, k=1, at=at)  # first layer at which it is the best token
         for at in ("answer", "patches")
     }
-    print(
-        f"{word:8s} first where the answer starts: {layers[word]['answer']}, at a patch: {layers[word]['patches']}"
-    )
+    print(f"{word:8s} first, by layer: {layers[word]}")

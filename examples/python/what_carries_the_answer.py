@@ -1,4 +1,4 @@
-"""Which patches carry the answer? A causal map, and what becomes of the answer without its strongest patches."""
+"""Which patches carry the answer? A causal map, and the answer without its strongest patches."""
 
 import numpy as np
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from patchlens.causal import Replace as Replace
     from patchlens.causal import Swap as Swap
     from patchlens.causal import Zero as Zero
+    from patchlens.demo import demo_picture as demo_picture
     from patchlens.lens import CrossLens as CrossLens
     from patchlens.lens import LogitLens as LogitLens
     from patchlens.pictures.box import Box as Box
@@ -69,6 +70,7 @@ _HOMES = {
     "Zero": "patchlens.causal",
     "read_study": "patchlens.studies.spec.study",
     "run_study": "patchlens.studies.study",
+    "demo_picture": "patchlens.demo",
     "write_page": "patchlens.views.html",
     "widget": "patchlens.views.notebook",
     "Box": "patchlens.pictures.box",
