@@ -20,13 +20,28 @@ def printed(account, width):
 
 
 @pytest.mark.parametrize("make", [tiny_llava, tiny_mllama])
-@pytest.mark.parametrize("width", [80, 90, 120])
-def test_nothing_is_cut_in_a_terminal_of_usual_width(make, width):
+@pytest.mark.parametrize("width", [50, 60, 80, 120])
+def test_nothing_goes_without_a_word(make, width):
     trace = Model(make()).trace(NOISE, "what is it?", max_new_tokens=3, steps=True)
     for query in ("answer", "steps"):
         text = printed(trace.attend(query), width)
         assert "…" not in text
-        assert ("top heads" in text) == (width > 80 or make is tiny_llava)
+        for name in (
+            "layer",
+            "patches",
+            "other",
+            "special",
+            "‖c‖",
+            "nats",
+            "write",
+            "top head",
+            "2nd",
+            "3rd",
+        ):
+            assert name in text
+        assert ("no room here for" in text) == (width < 120)
+        table = [line for line in text.splitlines() if "%" in line]
+        assert len(table) >= len(trace.attend(query).layers) and all(len(line) <= width for line in table)
 
 
 def test_markup_and_directions_in_a_prompt_are_text():

@@ -16,6 +16,7 @@ from patchlens.reading.reading import Reading
 from patchlens.views.places import place_name
 from patchlens.views.summary import to_json
 from patchlens.views.tables import print_identity, print_models, print_reading
+from patchlens.views.terminal import add_texts, new_table, print_table
 from readings import HOSTILE, WORDS, make_reading
 
 
@@ -61,6 +62,25 @@ def test_in_a_terminal_the_table_fits_its_width() -> None:
         table = printed(reading, terminal=True, width=width).splitlines()[4:]
         assert all(Text.from_ansi(line).cell_len <= width for line in table)
     assert "\x1b[1;33m" in printed(reading, terminal=True, width=140)
+
+
+def test_what_a_narrow_terminal_has_no_room_for_is_named() -> None:
+    reading = make_reading(k=10)
+    out = " ".join(printed(reading, terminal=True, width=60).split())
+    assert "no room here for: giraffe" in out and "9, 10; a wider terminal or a file has them" in out
+    assert "▁cat 96%" in Text.from_ansi(out).plain
+    assert "no room" not in printed(reading, terminal=True, width=300) + printed(reading, width=60)
+
+
+def test_a_table_that_is_too_wide_without_what_can_be_spared_is_folded() -> None:
+    table = new_table(("n",))
+    add_texts(table, "a", "b")
+    table.add_row("1", "x" * 40, "y" * 40)
+    out = io.StringIO()
+    print_table(table, Console(file=out, force_terminal=True, color_system=None, width=30), spare=(0,))
+    text = out.getvalue()
+    assert text.count("x") == text.count("y") == 40 and "…" not in text
+    assert all(len(line) <= 30 for line in text.splitlines()[:-3])
 
 
 def test_hostile_text_is_neither_markup_nor_control() -> None:

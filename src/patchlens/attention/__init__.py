@@ -6,12 +6,12 @@ from patchlens.attention.account import Relative as Relative
 from patchlens.attention.account import TileShare as TileShare
 from patchlens.attention.accounting import account as account
 from patchlens.attention.channels import CHANNELS as CHANNELS
+from patchlens.attention.channels import with_account as with_account
 from patchlens.attention.channels import with_answer_channels as with_answer_channels
 from patchlens.attention.contributions import Contributions as Contributions
 from patchlens.attention.contributions import contributions as contributions
 from patchlens.attention.contributions import each_block as each_block
 from patchlens.attention.direction import linearised as linearised
-from patchlens.attention.onto import with_account as with_account
 from patchlens.attention.queries import Queries as Queries
 from patchlens.attention.queries import find_queries as find_queries
 from patchlens.attention.sinks import SinkRule as SinkRule

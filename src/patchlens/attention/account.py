@@ -1,23 +1,23 @@
-"""Attention accounting: of every block, how much falls on what, and where on the picture."""
+"""Attention accounting: of every block, how much falls on what, and where on the picture. NumPy alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float
 from numpy.typing import NDArray
-from torch import Tensor
 
 from patchlens.attention.queries import Queries
 from patchlens.attention.sinks import SinkRule
-from patchlens.axes import CLASSES, VISION, PositionKind
-from patchlens.errors import SelectionError
+from patchlens.axes import CLASSES, LAYER, PositionKind, whole_number
+from patchlens.errors import MissingExtraError, SelectionError
 from patchlens.pictures.grid import Grid, Places
 from patchlens.reading.records import Answer
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAPS = ("attention", "norms", "relative", "difference")
 """What `Account.patch_map` can lay out."""
@@ -25,36 +25,37 @@ MAPS = ("attention", "norms", "relative", "difference")
 
 @dataclass(frozen=True)
 class BlockAccount:
-    """What one block's attention falls on at the queries; on the CPU.
+    """What one block's attention falls on at the queries.
 
     ``c[t, h, p]`` is the term of a source in what the block writes (`BlockTerms`), ``||c||`` its length.
 
     Attributes:
         block: 0-based number; its output is layer ``block + 1``.
         over: axis of the sources, ``pos`` or ``vision``.
-        shares: of the weights, by `CLASSES`.
-        norm_shares: of the lengths ``||c||``, by `CLASSES`; NaN where all are 0.
-        entropy: of the weights, in nats.
-        mean_position: mean index of the sources, the weights being the probabilities; NaN over ``vision``,
-            whose order means nothing.
-        write: length of what the attention adds to the residual stream over the length of what was there.
-        attention: weights, mean over the heads asked for.
-        norms: ``||c||``, mean over the heads asked for.
-        head_attention: the weights of each head that was named, in the order named; none otherwise.
-        sink: which sources are sinks.
+        shares: of the weights, by `CLASSES`: [head, query, class].
+        norm_shares: of the lengths ``||c||``, likewise; NaN where all are 0.
+        entropy: of the weights, in nats: [head, query].
+        mean_position: mean index of the sources, the weights being the probabilities: [head, query]; NaN over
+            ``vision``, whose order means nothing.
+        write: length of what the attention adds to the residual stream over the length of what was there:
+            [query].
+        attention: weights, mean over the heads asked for: [query, source].
+        norms: ``||c||``, mean over the heads asked for: [query, source].
+        head_attention: the weights of each head that was named, in the order named: [named, query, source].
+        sink: which sources are sinks: [source].
     """
 
     block: int
     over: str
-    shares: Float[Tensor, "head query class"]
-    norm_shares: Float[Tensor, "head query class"]
-    entropy: Float[Tensor, "head query"]
-    mean_position: Float[Tensor, "head query"]
-    write: Float[Tensor, " query"]
-    attention: Float[Tensor, "query source"]
-    norms: Float[Tensor, "query source"]
-    head_attention: Float[Tensor, "named query source"]
-    sink: Bool[Tensor, " source"]
+    shares: NDArray[np.float32]
+    norm_shares: NDArray[np.float32]
+    entropy: NDArray[np.float32]
+    mean_position: NDArray[np.float32]
+    write: NDArray[np.float32]
+    attention: NDArray[np.float32]
+    norms: NDArray[np.float32]
+    head_attention: NDArray[np.float32]
+    sink: NDArray[np.bool_]
 
     @property
     def layer(self) -> int:
@@ -68,23 +69,23 @@ class Relative:
 
     With ``a`` the weights of a block where the answer starts, mean over heads, ``ratio[p] = a_question[p] /
     a_generic[p]`` (relative attention, Zhang et al. 2025) and ``difference[p] = a_question[p] -
-    a_generic[p]``, one row of ``[query source]`` per block. NaN on sources that are no patches, and the ratio
+    a_generic[p]``, one array [query, source] per block. NaN on sources that are no patches, and the ratio
     where the generic prompt gives a patch nothing.
     """
 
     prompt: str
-    ratio: tuple[Float[Tensor, "query _"], ...]
-    difference: tuple[Float[Tensor, "query _"], ...]
+    ratio: tuple[NDArray[np.float32], ...]
+    difference: tuple[NDArray[np.float32], ...]
 
 
 @dataclass(frozen=True)
 class TileShare:
-    """Share of attention on one tile of a picture, per query; ``padding`` says that it shows nothing."""
+    """Share of attention on one tile of a picture: [query]; ``padding`` says that it shows nothing."""
 
     image: int
     tile: int
     padding: bool
-    share: Float[Tensor, " query"]
+    share: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,13 @@ class Account:
     @property
     def picture_axis(self) -> str | None:
         """Axis on which patches stand, ``pos`` or ``vision``; None without a picture."""
-        return next((axis for axis, own in self.sources.items() if _patches(own).size), None)
+        return next((axis for axis, own in self.sources.items() if patches_of(own).size), None)
+
+    @property
+    def looking(self) -> tuple[BlockAccount, ...]:
+        """Blocks that attend to what the picture is part of; all without a picture."""
+        axis = self.picture_axis
+        return tuple(block for block in self.blocks if block.over == axis) or self.blocks
 
     def at(self, layer: int) -> BlockAccount:
         """The block whose output is a layer.
@@ -146,24 +153,32 @@ class Account:
         """
         if of not in CLASSES:
             raise SelectionError(f"there is no class {of!r}: choose of {', '.join(CLASSES)}")
-        return torch.stack([block.shares[..., CLASSES.index(of)] for block in self.blocks]).numpy()
+        return np.stack([block.shares[..., CLASSES.index(of)] for block in self.blocks])
 
-    def chosen(self, values: Float[Tensor, "head query ..."]) -> Float[Tensor, "query ..."]:
-        """Mean over the heads asked for."""
-        return values.mean(0) if self.heads is None else values[list(self.heads)].mean(0)
+    def chosen(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Mean over the heads asked for: ``values`` [head, ...] become [...]."""
+        return (values if self.heads is None else values[list(self.heads)]).mean(0)
 
-    def over_layers(self) -> Float[Tensor, "query class"]:
-        """Shares of each query, mean over the heads asked for and the layers that can see the picture.
+    def to_pandas(self, by: str = "head") -> pd.DataFrame:
+        """Every figure that is no map, or its means, as columns by name (`patchlens.attention.columns`).
 
-        For the steps of an answer: how much of the attention is left on the picture as the answer goes on.
+        Args:
+            by: "head" (a row per layer, head and query), or what the terminal shows: "layer" (means over
+                heads and queries), "query" (means over heads and the layers that can see the picture).
+
+        Raises:
+            SelectionError: by something else.
+            MissingExtraError: pandas is not installed.
         """
-        return torch.stack([self.chosen(block.shares) for block in self.looking]).mean(0)
+        from patchlens.attention.columns import BY
 
-    @property
-    def looking(self) -> tuple[BlockAccount, ...]:
-        """Blocks that attend to what the picture is part of; all without a picture."""
-        axis = self.picture_axis
-        return tuple(block for block in self.blocks if block.over == axis) or self.blocks
+        if by not in BY:
+            raise SelectionError(f"there is no table by {by!r}: choose of {', '.join(BY)}")
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise MissingExtraError("to_pandas", "pandas", "pandas") from error
+        return pd.DataFrame(BY[by](self))
 
     def patch_map(
         self, layer: int, query: int = 0, *, of: str = "attention", image: int = 0
@@ -191,24 +206,22 @@ class Account:
         if block.over != axis:
             raise SelectionError(f"layer {layer} is no cross-attention block's: it attends to text alone")
         places, grid = self.sources[axis], self.grids[image]
-        here = _patches(places)
+        here = patches_of(places)
         here = here[places.image[here] == image]
         out = np.full((grid.rows, grid.cols), np.nan, np.float32)
-        out[places.row[here], places.col[here]] = self.rows(block, of)[query, torch.from_numpy(here)]
+        out[places.row[here], places.col[here]] = self.rows(block, of)[query, here]
         return out
 
-    def rows(self, block: BlockAccount, of: str = "attention") -> Float[Tensor, "query source"]:
-        """Rows of one of `MAPS`.
+    def rows(self, block: BlockAccount, of: str = "attention") -> NDArray[np.float32]:
+        """One of `MAPS` of a block: [query, source].
 
         Raises:
             SelectionError: an unknown name, or no generic prompt was asked for.
         """
-        if of == "attention":
-            return block.attention
-        if of == "norms":
-            return block.norms
         if of not in MAPS:
             raise SelectionError(f"there is no map {of!r}: choose of {', '.join(MAPS)}")
+        if of in ("attention", "norms"):
+            return block.attention if of == "attention" else block.norms
         if self.relative is None:
             raise SelectionError("there is no relative attention here: ask for it with relative=True")
         own = self.relative.ratio if of == "relative" else self.relative.difference
@@ -228,70 +241,24 @@ class Account:
                 image,
                 tile,
                 tile >= len(self.grids[image].tiles),
-                block.attention[:, torch.from_numpy((places.image == image) & (places.tile == tile))].sum(-1),
+                block.attention[:, (places.image == image) & (places.tile == tile)].sum(-1),
             )
             for image, tile in named
         )
 
     def _row(self, layer: int) -> int:
-        if layer not in self.layers:
+        if whole_number(layer, LAYER) not in self.layers:
             held = ", ".join(map(str, self.layers))
             raise SelectionError(f"layer {layer} is not in this account: it holds {held}")
         return self.layers.index(layer)
 
 
-def relative_to(own: Sequence[BlockAccount], generic: Account, places: Mapping[str, Places]) -> Relative:
-    """Compare blocks with those under a generic prompt, patch by patch.
-
-    Args:
-        own: blocks at the one query where the answer starts, mean over the same heads.
-        generic: the same blocks where the generic prompt's answer starts.
-        places: the sources of ``own``.
-
-    Raises:
-        SelectionError: the two do not show the same patches.
-    """
-    ratio: list[Tensor] = []
-    difference: list[Tensor] = []
-    for block, other in zip(own, generic.blocks, strict=True):
-        mine, theirs = places[block.over], generic.sources[other.over]
-        here, there = _patches(mine), _patches(theirs)
-        if not _alike(mine, here, theirs, there):
-            raise SelectionError("the generic prompt puts other patches before the model than the question")
-        a, b = block.attention[:, torch.from_numpy(here)], other.attention[:, torch.from_numpy(there)]
-        for kept, values in ((ratio, torch.where(b > 0, a / b, torch.nan)), (difference, a - b)):
-            row = torch.full_like(block.attention, torch.nan)
-            row[:, torch.from_numpy(here)] = values
-            kept.append(row)
-    return Relative(generic.prompt, tuple(ratio), tuple(difference))
+def patches_of(places: Places) -> NDArray[np.intp]:
+    """Which rows are patches."""
+    return np.flatnonzero(places.kind == PositionKind.PATCH)
 
 
 def padding_of(places: Places, grids: Sequence[Grid]) -> NDArray[np.bool_]:
     """Which vision states belong to tiles that only fill up: [source]."""
     numbers = np.array([len(grid.tiles) for grid in grids] or [0])
     return (places.tile >= 0) & (places.tile >= numbers[places.image])
-
-
-def sinks_among(
-    rule: SinkRule, states: Float[Tensor, "source d_model"], places: Places, grids: Sequence[Grid], over: str
-) -> Bool[Tensor, " source"]:
-    """Sinks among the sources of a block; padding of vision states is held against nothing."""
-    real = ~padding_of(places, grids) if over == VISION else np.ones(len(places), np.bool_)
-    kept = torch.from_numpy(real)
-    is_patch = torch.from_numpy(places.kind == PositionKind.PATCH)
-    found = torch.zeros(len(places), dtype=torch.bool)
-    found[kept] = rule.find(states[kept.to(states.device)][None], is_patch[kept])[0]
-    return found
-
-
-def _patches(places: Places) -> NDArray[np.integer[Any]]:
-    return np.flatnonzero(places.kind == PositionKind.PATCH)
-
-
-def _alike(
-    mine: Places, here: NDArray[np.integer[Any]], theirs: Places, there: NDArray[np.integer[Any]]
-) -> bool:
-    return all(
-        np.array_equal(getattr(mine, name)[here], getattr(theirs, name)[there])
-        for name in ("image", "tile", "row", "col")
-    )

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
-from patchlens.attention.account import Account, BlockAccount, relative_to, sinks_among
+from patchlens.attention.account import Account, BlockAccount, Relative, padding_of, patches_of
 from patchlens.attention.contributions import each_block
 from patchlens.attention.queries import ANSWER, Queries, find_queries
-from patchlens.attention.shares import class_numbers, entropy, mean_position, shares, unit_rows
 from patchlens.attention.sinks import SinkRule
 from patchlens.attention.terms import BlockTerms
-from patchlens.axes import POSITION, VISION, PositionKind, check_layers
+from patchlens.axes import CLASSES, POSITION, VISION, PositionKind, check_layers, whole_numbers
 from patchlens.errors import NumericsError, SelectionError
 from patchlens.models.adapter import Adapter, Attended
 from patchlens.models.inputs import Inputs
@@ -28,10 +28,10 @@ def account(
     adapter: Adapter,
     inputs: Inputs,
     answer: Answer,
-    query: str = ANSWER,
+    query: int | str = ANSWER,
     *,
-    layers: Iterable[int] | None = None,
-    heads: Iterable[int] | None = None,
+    layers: int | Iterable[int] | None = None,
+    heads: int | Iterable[int] | None = None,
     rule: SinkRule | None = None,
     generic: Inputs | None = None,
 ) -> Account:
@@ -75,7 +75,7 @@ def account(
     if generic is not None:
         blank = Answer("", ())
         other = account(adapter, generic, blank, ANSWER, layers=layers, heads=named, rule=ledger.rule)
-        relative = relative_to(ledger.blocks, other, ledger.sources)
+        relative = _relative_to(ledger.blocks, other, ledger.sources)
     return Account(
         model=adapter.name,
         prompt=inputs.prompt,
@@ -114,9 +114,10 @@ class _Ledger:
         states = attended.before if terms.over == POSITION else self._vision
         assert states is not None
         places = self.sources[terms.over]
-        sink = sinks_among(self.rule, states, places, self.inputs.grids, terms.over)
-        classes = class_numbers(places.kind, sink)
-        rows, norms = unit_rows(terms.alpha, terms.block), terms.norms()
+        sink = self._sinks(states, places, terms.over)
+        own = torch.tensor([CLASSES.index(str(name)) for name in places.kind], dtype=torch.long)
+        classes = torch.where(sink, len(CLASSES) - 1, own)
+        rows, norms = _unit_rows(terms.alpha, terms.block), terms.norms()
         at = torch.tensor(self.queries, device=attended.before.device)
         before = torch.linalg.vector_norm(attended.before[at], dim=-1, dtype=torch.float32)
         added = (attended.after - attended.before.to(attended.after.device))[at]
@@ -126,33 +127,89 @@ class _Ledger:
                 f"block {terms.block}'s attention has states that are not finite: load the model with "
                 "another dtype, bfloat16 or float32"
             )
+        index = torch.arange(rows.shape[-1], device=rows.device, dtype=rows.dtype)
+        if terms.over == VISION:
+            index = torch.full_like(index, torch.nan)
         chosen = list(range(len(rows)) if self.heads is None else self.heads)
         own = BlockAccount(
             block=terms.block,
             over=terms.over,
-            shares=self._seen(shares(rows, classes), terms),
-            norm_shares=self._seen(shares(norms, classes), terms),
-            entropy=self._seen(entropy(rows), terms),
-            mean_position=self._seen(
-                mean_position(rows) if terms.over == POSITION else rows.new_full(rows.shape[:2], torch.nan),
-                terms,
-            ),
-            write=write.cpu(),
-            attention=self._seen(rows[chosen], terms).mean(0),
-            norms=self._seen(norms[chosen], terms).mean(0),
+            shares=self._seen(_shares(rows, classes), terms),
+            norm_shares=self._seen(_shares(norms, classes), terms),
+            entropy=self._seen(-torch.xlogy(rows, rows).sum(-1), terms),
+            mean_position=self._seen((rows * index).sum(-1), terms),
+            write=write.cpu().numpy(),
+            attention=self._seen(rows[chosen].mean(0, keepdim=True), terms)[0],
+            norms=self._seen(norms[chosen].mean(0, keepdim=True), terms)[0],
             head_attention=self._seen(terms.alpha[list(self.heads or ())], terms),
-            sink=sink,
+            sink=sink.numpy(),
         )
         self.blocks.append(own)
 
-    def _seen(self, values: Float[Tensor, "head query ..."], terms: BlockTerms) -> Tensor:
-        """On the CPU in float32, NaN at queries that are not meant to see the sources."""
-        own = values.float().cpu()
-        blind = ~terms.seeing.cpu()
-        return own if not blind.any() else own.index_fill(1, blind.nonzero()[:, 0], torch.nan)
+    def _sinks(
+        self, states: Float[Tensor, "source d_model"], places: Places, over: str
+    ) -> Bool[Tensor, " source"]:
+        """Sinks among the sources; padding of vision states is held against nothing."""
+        n = len(places)
+        real = ~padding_of(places, self.inputs.grids) if over == VISION else np.ones(n, np.bool_)
+        kept, is_patch = torch.from_numpy(real), torch.from_numpy(places.kind == PositionKind.PATCH)
+        found = torch.zeros(n, dtype=torch.bool)
+        found[kept] = self.rule.find(states[kept.to(states.device)][None], is_patch[kept])[0]
+        return found
+
+    def _seen(self, values: Float[Tensor, "head query ..."], terms: BlockTerms) -> NDArray[np.float32]:
+        """In float32, NaN at queries that are not meant to see the sources."""
+        own = values.float().cpu().numpy().copy()
+        own[:, ~terms.seeing.cpu().numpy()] = np.nan
+        return own
 
 
-def _blocks(layers: Iterable[int] | None, n_layers: int) -> list[int]:
+def _unit_rows(weights: Float[Tensor, "*row source"], block: int) -> Float[Tensor, "*row source"]:
+    """Weights whose rows sum to 1 once the rounding of their dtype is out.
+
+    A sum that rounding does not explain, as where a model lets a part of its attention go nowhere, is an error.
+    """
+    rows = weights.to(torch.float64 if weights.dtype == torch.float64 else torch.float32)
+    total = rows.sum(-1, keepdim=True)
+    allowed = max(1e-5, 4 * torch.finfo(weights.dtype).eps)
+    worst = (total - 1).abs().max().item()
+    if not worst <= allowed:
+        raise NumericsError(
+            f"the attention weights of block {block} were expected to sum to 1 within {allowed:.0e}, but a "
+            f"sum is off by {worst:.2g}: shares of them would mean nothing"
+        )
+    return rows / total
+
+
+def _shares(
+    amounts: Float[Tensor, "*row source"], classes: Int[Tensor, " source"]
+) -> Float[Tensor, "*row class"]:
+    """How much of each row falls on each of `CLASSES`; NaN in a row that is 0 throughout."""
+    own = classes.to(amounts.device)
+    sums = torch.stack([amounts[..., own == number].sum(-1) for number in range(len(CLASSES))], -1)
+    return sums / sums.sum(-1, keepdim=True)
+
+
+def _relative_to(own: Sequence[BlockAccount], generic: Account, places: Mapping[str, Places]) -> Relative:
+    """Compare blocks at the one query where the answer starts with those under a generic prompt."""
+    made: list[NDArray[np.float32]] = []
+    for block, other in zip(own, generic.blocks, strict=True):
+        mine, theirs = places[block.over], generic.sources[other.over]
+        here, there = patches_of(mine), patches_of(theirs)
+        if not all(
+            np.array_equal(getattr(mine, name)[here], getattr(theirs, name)[there])
+            for name in ("image", "tile", "row", "col")
+        ):
+            raise SelectionError("the generic prompt puts other patches before the model than the question")
+        a, b = block.attention[:, here], other.attention[:, there]
+        rows = np.full((2, *block.attention.shape), np.nan, np.float32)
+        rows[0][:, here] = np.divide(a, b, out=np.full_like(a, np.nan), where=b > 0)
+        rows[1][:, here] = a - b
+        made.append(rows)
+    return Relative(generic.prompt, tuple(own[0] for own in made), tuple(own[1] for own in made))
+
+
+def _blocks(layers: int | Iterable[int] | None, n_layers: int) -> list[int]:
     wanted = [layer - 1 for layer in check_layers(layers, n_layers) if layer > 0]
     if not wanted:
         raise SelectionError(f"no block puts out layer 0: choose of layers 1 to {n_layers}")
@@ -167,10 +224,10 @@ def _check_comparable(queries: Queries, inputs: Inputs) -> None:
         )
 
 
-def _check_heads(heads: Iterable[int] | None, n_heads: int) -> tuple[int, ...] | None:
+def _check_heads(heads: int | Iterable[int] | None, n_heads: int) -> tuple[int, ...] | None:
     if heads is None:
         return None
-    wanted = tuple(dict.fromkeys(heads))
+    wanted = tuple(dict.fromkeys(whole_numbers(heads, "head")))
     for head in wanted:
         if not 0 <= head < n_heads:
             raise SelectionError(f"head {head} does not exist: this model has heads 0 to {n_heads - 1}")
@@ -192,7 +249,7 @@ def _notes(
     crosses = any(block.over == VISION for block in blocks)
     if len(blocks) < len(wanted):
         notes.append("cross-attention blocks do not run without a picture and are left out")
-    patches = np.flatnonzero(inputs.places.kind == PositionKind.PATCH)
+    patches = patches_of(inputs.places)
     blind = (
         np.flatnonzero(~adapter.sees(inputs)[list(queries)])
         if crosses

@@ -6,9 +6,11 @@ import json
 import math
 from typing import Any
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from patchlens.attention.account import Account, BlockAccount
+from patchlens.attention.columns import by_query
 from patchlens.axes import CLASSES
 
 FORMAT_VERSION = 1
@@ -19,7 +21,7 @@ def to_json(account: Account) -> str:
 
     Means are over the heads asked for; ``heads`` lists each of them. Entropies are in nats.
     """
-    queries, rule = account.queries, account.rule
+    queries, rule, columns = account.queries, account.rule, by_query(account)
     report = {
         "format_version": FORMAT_VERSION,
         "model": account.model,
@@ -40,7 +42,9 @@ def to_json(account: Account) -> str:
             "says": str(rule),
         },
         "generic_prompt": None if account.relative is None else account.relative.prompt,
-        "over_layers": [_classes(row) for row in account.over_layers()],
+        "over_layers": [
+            {name: _number(columns[name][row]) for name in CLASSES} for row in range(len(queries))
+        ],
         "layers": [_layer(account, block) for block in account.blocks],
         "notes": list(account.notes),
     }
@@ -51,7 +55,7 @@ def _layer(account: Account, block: BlockAccount) -> dict[str, Any]:
     return {
         "layer": block.layer,
         "over": block.over,
-        "sinks": block.sink.nonzero()[:, 0].tolist(),
+        "sinks": np.flatnonzero(block.sink).tolist(),
         "queries": [_query(account, block, query) for query in range(len(account.queries))],
     }
 
@@ -87,10 +91,10 @@ def _query(account: Account, block: BlockAccount, query: int) -> dict[str, Any]:
     return figures
 
 
-def _classes(row: Tensor) -> dict[str, float | None]:
+def _classes(row: NDArray[np.float32]) -> dict[str, float | None]:
     return {name: _number(value) for name, value in zip(CLASSES, row, strict=True)}
 
 
-def _number(value: Tensor) -> float | None:
+def _number(value: np.floating[Any]) -> float | None:
     own = float(value)
     return round(own, 7) if math.isfinite(own) else None

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from numpy.typing import NDArray
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,7 +16,7 @@ from rich.text import Text
 from patchlens.axes import layer_name
 from patchlens.concepts import FirstForm, FormTokens, Speech
 from patchlens.reading.reading import Reading
-from patchlens.views.terminal import print_table
+from patchlens.views.terminal import add_numbers, add_texts, new_table, print_table
 from patchlens.views.words import percent, visible, visible_text
 
 SHOWN: Final = 10
@@ -34,13 +33,14 @@ def print_words(reading: Reading, speech: Speech, words: Words, console: Console
     where = {"patches": "at all patches", "answer": "where the answer starts", "text": "at text positions"}
     head = f"languages of the {speech.k} best {where[speech.at]}: shares of what is known"
     console.print(Text(head, style="bold"), soft_wrap=True)
-    print_table(_languages(reading, speech), console)
+    languages = _languages(reading, speech)
+    print_table(languages, console, spare=range(len(languages.columns) - 1, 1, -1))
     for word, (forms, found) in words.items():
         console.print(
             Text(f"\n{visible_text(word)}", style="bold").append(_story(found, speech.k)), soft_wrap=True
         )
         if found:
-            print_table(_forms(reading, found), console)
+            print_table(_forms(reading, found), console, spare=(6, 5))
         missing = len(forms) - len(found)
         console.print(Text(f"{missing} of {len(forms)} forms are in no layer's top {speech.k}", style="dim"))
         told = [f"{visible(reading.pieces[token])} ({count})" for token, count in _partial(forms)[:TELLING]]
@@ -107,10 +107,7 @@ def _plain(values: NDArray[Any]) -> list[float | None]:
 
 
 def _languages(reading: Reading, speech: Speech) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    shown = speech.languages[:SHOWN]
-    for name in ("layer", "known", *shown):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = new_table(("layer", "known", *speech.languages[:SHOWN]))
     for layer, known, shares in zip(speech.layers, speech.known, speech.shares, strict=True):
         name = layer_name(int(layer), reading.model.n_layers)
         table.add_row(name, percent(float(known)), *_shares(shares[:SHOWN]))
@@ -150,11 +147,10 @@ def _named(forms: Sequence[FirstForm]) -> str:
 
 
 def _forms(reading: Reading, found: Sequence[FirstForm]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, justify in (("form", "left"), ("language", "left"), ("layer", "right"), ("rank", "right")):
-        table.add_column(name, justify=justify, no_wrap=True)  # pyright: ignore[reportArgumentType]
-    for name in ("at", "places", "as"):
-        table.add_column(name, no_wrap=True)
+    table = new_table()
+    add_texts(table, "form", "language")
+    add_numbers(table, "layer", "rank")
+    add_texts(table, "at", "places", "as")
     for form in found:
         place = f"patch {form.row},{form.col}" if form.row is not None else f"position {form.position}"
         table.add_row(

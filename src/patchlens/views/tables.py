@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,16 +17,17 @@ from patchlens.axes import layer_name
 from patchlens.reading.reading import Reading
 from patchlens.reading.records import Candidate
 from patchlens.reading.where import Where
+from patchlens.views import terminal
 from patchlens.views.places import place_name
-from patchlens.views.terminal import UNLIMITED, print_table
+from patchlens.views.terminal import UNLIMITED, add_texts, new_table, print_table
 from patchlens.views.words import percent, target_name, visible, visible_text
 
 if TYPE_CHECKING:
     from patchlens.models.identity import IdentityReport
 
 CELL: Final = 15
-GAP: Final = 3
-FIXED: Final = 37
+FIXED: Final = 3
+"""Columns before those of targets and candidates."""
 FINAL: Final = "bold yellow"
 
 
@@ -42,12 +42,10 @@ def print_reading(
     column = reading.position_row(at) if step is None else reading.step_row(step)
     console.print(heading(reading), soft_wrap=True)
     console.print(story(reading, column), soft_wrap=True)
-    if console.is_terminal:
-        room = console.width - FIXED - (CELL + GAP) * len(reading.targets)
-        table = layer_table(reading, column, ranks=max(1, room // (CELL + GAP)))
-    else:
-        table = layer_table(reading, column, cell=UNLIMITED)
-    print_table(table, console)
+    table = layer_table(reading, column, cell=CELL if console.is_terminal else UNLIMITED)
+    n_targets = len(reading.targets)
+    ranks, targets = range(len(table.columns) - 1, FIXED + n_targets, -1), range(FIXED + n_targets - 1, 2, -1)
+    print_table(table, console, spare=(*ranks, *targets, 2, 1))
 
 
 def heading(reading: Reading) -> Text:
@@ -60,11 +58,7 @@ def heading(reading: Reading) -> Text:
         f"{reading.lens} lens",
         *(p.name for p in reading.pictures),
     ]
-    head = Text()
-    head.append(visible_text(" · ".join(named)) + "\n", style="dim")
-    head.append("prompt  ", style="dim").append(visible_text(reading.prompt) + "\n")
-    said = visible_text(reading.answer.text) if reading.answer.ids else "(none was asked for)"
-    return head.append("answer  ", style="dim").append(said, style="bold")
+    return terminal.heading(" · ".join(named), reading.prompt, reading.answer)
 
 
 def story(reading: Reading, column: int) -> Text:
@@ -86,19 +80,14 @@ def story(reading: Reading, column: int) -> Text:
     )
 
 
-def layer_table(reading: Reading, column: int, *, ranks: int | None = None, cell: int = CELL) -> Table:
+def layer_table(reading: Reading, column: int, *, cell: int = CELL) -> Table:
     """Rows are layers; columns entropy, KL to the final layer (nats), targets, and the best candidates.
 
-    ``ranks`` candidates are shown (all if None), each cut to ``cell`` characters.
+    Each candidate is cut to ``cell`` characters.
     """
-    shown = min(ranks or reading.top_ids.shape[2], reading.top_ids.shape[2])
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("layer", "entropy", "KL"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for target in reading.targets:
-        table.add_column(_cut(target_name(target), cell), no_wrap=True)
-    for rank in range(shown):
-        table.add_column(str(rank + 1), no_wrap=True, min_width=min(cell, CELL))
+    table = new_table(("layer", "entropy", "KL"))
+    add_texts(table, *(_cut(target_name(target), cell) for target in reading.targets))
+    add_texts(table, *map(str, range(1, reading.top_ids.shape[2] + 1)))
     position = int(reading.positions.index[column])
     final = reading.final_token(position)
     for row, layer in enumerate(reading.layers.tolist()):
@@ -107,17 +96,18 @@ def layer_table(reading: Reading, column: int, *, ranks: int | None = None, cell
             f"{reading.entropy[row, column]:.2f}",
             f"{reading.kl_to_final[row, column]:.2f}",
             *_target_cells(reading, row, column),
-            *(_cell(c, c.token == final, cell) for c in reading.top(layer, position)[:shown]),
+            *(_cell(c, c.token == final, cell) for c in reading.top(layer, position)),
         )
     return table
 
 
 def print_models(families: Mapping[str, str], console: Console) -> None:
     """Print which families of models can be read."""
-    table = Table("family", "covers", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = new_table()
+    add_texts(table, "family", "covers")
     for family, covers in families.items():
         table.add_row(Text(family), Text(covers))
-    console.print(table)
+    print_table(table, console)
 
 
 def print_identity(name: str, report: IdentityReport, console: Console) -> None:

@@ -138,7 +138,7 @@ def _shares(reading: Reading, account: Account | None) -> Columns:
         for row, layer in enumerate(reading.layers.tolist()):
             if layer not in account.layers:
                 continue
-            shares = account.chosen(account.at(layer).shares).numpy()
+            shares = account.chosen(account.at(layer).shares)
             for place, own in zip(at, shares, strict=True):
                 if place is not None:
                     values[row, place] = own
