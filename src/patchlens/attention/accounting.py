@@ -167,7 +167,7 @@ class _Ledger:
 def _unit_rows(weights: Float[Tensor, "*row source"], block: int) -> Float[Tensor, "*row source"]:
     """Weights whose rows sum to 1 once the rounding of their dtype is out.
 
-    A sum that rounding does not explain, as where a model lets a part of its attention go nowhere, is an error.
+    A sum that rounding does not explain, as where a part of the attention goes nowhere, is an error.
     """
     rows = weights.to(torch.float64 if weights.dtype == torch.float64 else torch.float32)
     total = rows.sum(-1, keepdim=True)

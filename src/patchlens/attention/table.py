@@ -21,6 +21,7 @@ from patchlens.views.words import percent, visible, visible_text
 NAMES: Final = dict(zip(CLASSES, ("patches", "other", "text", "special", "sinks"), strict=True))
 PATCH: Final = CLASSES.index(PositionKind.PATCH)
 TOP_HEADS: Final = ("top head", "2nd", "3rd")
+SPARE: Final = (*reversed(TOP_HEADS), "write", "nats", "‖c‖", "special", "other")
 LEGEND: Final = (
     "Shares of attention, mean over heads{queries}; other: places of a picture that show no part of it. "
     "‖c‖: share of patches in the lengths of what attending adds. Write: length of what the attention adds, "
@@ -32,14 +33,9 @@ def print_account(account: Account, console: Console) -> None:
     """Print whose attention it is, where it goes by layer, by step or word if several, and the sink rule."""
     head = terminal.heading(account.model, account.prompt, account.answer)
     console.print(head.append("\nwhose   ", style="not bold").append(_whose(account)), soft_wrap=True)
-    by_layers = layer_table(account)
-    n = len(by_layers.columns)
-    heads = len(TOP_HEADS) if account.picture_axis else 0
-    print_table(by_layers, console, spare=range(n - 1, n - heads - 4, -1))
-    if not console.is_terminal:
-        console.print()
-    if len(account.queries) > 1:
-        print_table(query_table(account), console, spare=(7, 3, 5))
+    for table in (layer_table(account), *([query_table(account)] if len(account.queries) > 1 else [])):
+        headers = [column.header for column in table.columns]
+        print_table(table, console, spare=[headers.index(name) for name in SPARE if name in headers])
         if not console.is_terminal:
             console.print()
     several = " and over what was asked for" if len(account.queries) > 1 else ""
