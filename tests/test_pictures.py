@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import patchlens.pictures.open as pictures_module
@@ -238,9 +239,30 @@ def test_arrays_are_read_if_they_say_what_they_are():
     array = np.asarray(NOISE)
     np.testing.assert_array_equal(open_picture(array).image, NOISE)
     assert open_picture(array[..., 0]).image.mode == "RGB"
-    for wrong in (array / 255, array[..., :2], array[None], array.astype(int), array[:0]):
+    np.testing.assert_array_equal(open_picture(array / 255).image, NOISE)
+    tensor = torch.from_numpy(array.copy())
+    for own in (tensor, tensor.permute(2, 0, 1), tensor.permute(2, 0, 1) / 255, tensor.requires_grad_(False)):
+        np.testing.assert_array_equal(open_picture(own).image, NOISE)
+    grey = open_picture(tensor.permute(2, 0, 1)[:1])
+    np.testing.assert_array_equal(np.asarray(grey.image)[..., 1], array[..., 0])
+    normed = (tensor.permute(2, 0, 1) / 255 - 0.5) / 0.5
+    for wrong in (
+        array / 1.0,
+        array[..., :2],
+        array[None],
+        array.astype(int),
+        array[:0],
+        normed,
+        tensor[None],
+    ):
         with pytest.raises(ImageError, match="array picture must"):
             open_picture(wrong)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, ["a.png"], {"image": 1}, object()])
+def test_what_is_no_kind_of_picture_is_named(wrong):
+    with pytest.raises(ImageError, match=f"expected a picture .* got {type(wrong).__name__}"):
+        open_picture(wrong)
 
 
 def test_pixels_without_a_range_are_refused(tmp_path):

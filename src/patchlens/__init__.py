@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from patchlens.errors import PatchlensError as PatchlensError
 
 if TYPE_CHECKING:
+    from patchlens.attention import SinkRule as SinkRule
+    from patchlens.attention import with_account as with_account
     from patchlens.causal import Ablate as Ablate
     from patchlens.causal import Ablation as Ablation
     from patchlens.causal import Add as Add
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from patchlens.lens import CrossLens as CrossLens
     from patchlens.lens import LogitLens as LogitLens
     from patchlens.pictures.box import Box as Box
+    from patchlens.reading.compare import compare as compare
     from patchlens.reading.reading import Reading as Reading
     from patchlens.reading.store import open_reading as open_reading
     from patchlens.run import Model as Model
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
     from patchlens.studies.spec.study import read_study as read_study
     from patchlens.studies.study import run_study as run_study
     from patchlens.trace import Trace as Trace
+    from patchlens.views.charts import chart as chart
+    from patchlens.views.charts import write_chart as write_chart
     from patchlens.views.html import write_page as write_page
     from patchlens.views.notebook import widget as widget
 
@@ -51,6 +56,10 @@ _HOMES = {
     "load": "patchlens.run",
     "Trace": "patchlens.trace",
     "Reading": "patchlens.reading.reading",
+    "Box": "patchlens.pictures.box",
+    "compare": "patchlens.reading.compare",
+    "SinkRule": "patchlens.attention",
+    "with_account": "patchlens.attention",
     "open_reading": "patchlens.reading.store",
     "LogitLens": "patchlens.lens",
     "CrossLens": "patchlens.lens",
@@ -71,9 +80,10 @@ _HOMES = {
     "read_study": "patchlens.studies.spec.study",
     "run_study": "patchlens.studies.study",
     "demo_picture": "patchlens.demo",
+    "chart": "patchlens.views.charts",
+    "write_chart": "patchlens.views.charts",
     "write_page": "patchlens.views.html",
     "widget": "patchlens.views.notebook",
-    "Box": "patchlens.pictures.box",
 }
 
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.textpath import TextPath
 
+import patchlens as pl
 from patchlens.errors import OutputError, SelectionError, TargetError
 from patchlens.views import fonts
 from patchlens.views.charts import KINDS, chart, write_chart
@@ -109,12 +110,58 @@ def test_a_heatmap_of_a_word_has_one_key_and_leaves_the_unknown_bare() -> None:
     known = reading.on_grid(reading.logprobs(["cat", "Cat"])[-1])
     assert len(panel.collections[0].get_array()) == np.isfinite(known).sum()
     assert any("cat + Cat" in text for text in texts(figure))
-    for bad, message in (
-        (make_reading(cross=True), "cross-attention"),
-        (make_reading(pictures=0), "no picture 0"),
+    with pytest.raises(SelectionError, match="with the lens cross"):
+        chart(make_reading(cross=True), "heatmap")
+
+
+def test_a_heatmap_of_text_alone_is_layers_by_positions() -> None:
+    reading = make_reading(pictures=0, targets=())
+    for concept, values in ((None, reading.entropy), ("cat", reading.logprobs("cat"))):
+        figure = chart(reading, "heatmap", concept=concept)
+        mesh = figure.axes[0].collections[0]
+        np.testing.assert_array_equal(np.ma.filled(mesh.get_array(), np.nan), values)
+        assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == [
+            "<s>",
+            "▁what",
+            "▁is",
+            "▁this",
+            "?",
+        ]
+        assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["0 (emb.)", "1", "2", "3", "4"]
+        assert any("no colour: below the top 5" in text for text in texts(figure)) == bool(concept)
+    one = chart(reading, "heatmap", layer=2).axes[0].collections[0]
+    np.testing.assert_array_equal(one.get_array(), reading.entropy[2:3])
+
+
+def test_a_notebook_shows_the_picture() -> None:
+    figure = pl.chart(make_reading(), "trajectory")
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert isinstance(figure, Figure)
+
+
+def test_gaps_of_a_trajectory_are_said_to_be_below_the_top_k() -> None:
+    reading = make_reading()
+    assert any(
+        "gaps: below the top 5" in text for text in texts(chart(reading, "trajectory", concept="Katze"))
+    )
+    assert not any("gaps" in text for text in texts(chart(reading, "trajectory", concept=7)))
+
+
+def test_what_is_no_reading_is_named_with_the_way_to_one(tmp_path: Path) -> None:
+    trace = type("Trace", (), {})()
+    for act in (
+        lambda: pl.chart(trace, "topk"),
+        lambda: pl.write_page(trace, tmp_path / "a.html"),
+        lambda: pl.write_page(make_reading(), tmp_path / "a.html", beside=trace),
+        lambda: pl.widget(trace),
+        lambda: pl.compare(make_reading(), trace),
     ):
-        with pytest.raises(SelectionError, match=message):
-            chart(bad, "heatmap")
+        with pytest.raises(SelectionError, match=r"got Trace: write trace\.read\(\)"):
+            act()
+    with pytest.raises(SelectionError, match=r"pl\.open_reading\(file\)"):
+        pl.write_page("a.safetensors", tmp_path / "a.html")
+    with pytest.raises(OutputError, match=r"ends in \.html"):
+        pl.write_page(make_reading(), tmp_path / "a.pdf")
 
 
 def test_a_reading_without_an_answer_position_still_has_its_maps() -> None:
@@ -149,13 +196,15 @@ def test_files_are_the_same_every_time_and_own_nothing_of_the_users_settings(
         assert write_chart(reading, kind, tmp_path / "b.SVG").read_bytes() == first
     assert b"date" not in first
     assert write_chart(reading, kind, tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    pdf = write_chart(reading, kind, tmp_path / "a.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF") and write_chart(reading, kind, tmp_path / "b.pdf").read_bytes() == pdf
 
 
 def test_what_cannot_be_drawn_or_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(SelectionError, match="'pie': choose topk, trajectory, heatmap, entropy"):
         chart(make_reading(), "pie")
-    with pytest.raises(SelectionError, match=r"\.png or \.svg, not as 'chart\.pdf'"):
-        write_chart(make_reading(), "topk", tmp_path / "chart.pdf")
+    with pytest.raises(OutputError, match=r"\.png or \.svg or \.pdf, such as chart\.png"):
+        write_chart(make_reading(), "topk", tmp_path / "chart.gif")
     with pytest.raises(SelectionError, match="step 5"):
         chart(make_reading(), "topk", step=5)
     with pytest.raises(OutputError, match="cannot write"):

@@ -9,6 +9,7 @@ from typing import Final
 from patchlens.errors import SelectionError
 from patchlens.models.adapter import Adapter
 from patchlens.models.inputs import Inputs
+from patchlens.models.positions import positions_of
 from patchlens.models.tokens import piece_table
 from patchlens.reading.where import rows_at, word_rows
 
@@ -55,7 +56,7 @@ def find_queries(adapter: Adapter, inputs: Inputs, answer_ids: Sequence[int], as
     """
     first = inputs.n_prompt - 1
     table = piece_table(adapter.tokenizer, [*inputs.ids.tolist(), *answer_ids])
-    positions = inputs.positions(n_steps=len(answer_ids))
+    positions = positions_of(inputs, range(len(inputs)), len(answer_ids))
     if asked == STEPS:
         name, rows = STEPS, list(range(first, len(inputs)))
         if len(rows) < len(answer_ids):

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from patchlens.axes import PositionKind
 from patchlens.pictures.grid import Grid, Places, joined, part, plain_places
-from patchlens.reading.records import Positions
 
 
 @dataclass(frozen=True)
@@ -51,18 +50,6 @@ class Inputs:
     def patch_places(self) -> Places:
         """Places of the patches alone, in that order."""
         return part(self.shown, self.patches)
-
-    def positions(self, index: Sequence[int] | None = None, n_steps: int = 1) -> Positions:
-        """Place, token and answer step (of ``n_steps``) of some positions, or of all."""
-        at = np.arange(len(self), dtype=np.int32) if index is None else np.array(index, np.int32)
-        step = at - (self.n_prompt - 1)
-        return Positions(
-            **vars(part(self.places, at)),
-            index=at,
-            token=self.ids[at].astype(np.int32),
-            step=np.where((step >= 0) & (step < max(1, n_steps)), step, -1).astype(np.int32),
-            generated=at >= self.n_prompt,
-        )
 
 
 def likeness(inputs: Inputs) -> Hashable:

@@ -76,13 +76,16 @@ def open_picture(source: PictureLike, name: str | None = None) -> OpenedPicture:
     """
     if isinstance(source, OpenedPicture):
         return source
-    if isinstance(source, np.ndarray):
+    if isinstance(source, np.ndarray) or hasattr(source, "detach"):
         source, name = _from_array(source), name or "array"
     if isinstance(source, Image.Image):
         name = name or Path(str(getattr(source, "filename", ""))).name or "image"
         _check_size(source.size, name)
         image, notes = _upright(source, name)
         return OpenedPicture(name, image, _png(image), "image/png", notes)
+    if not isinstance(source, (str, Path, bytes)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        came = type(source).__name__
+        raise ImageError(f"expected a picture (path, bytes, PIL picture, array or tensor), got {came}")
     data = source if isinstance(source, bytes) else picture_bytes(source)
     name = name or ("image" if isinstance(source, bytes) else Path(source).name)
     return _decoded(data, name.encode("utf-8", "replace").decode())
@@ -179,15 +182,24 @@ def _upright(image: Image.Image, name: str) -> tuple[Image.Image, tuple[str, ...
     return image.convert("RGB"), ()
 
 
-def _from_array(array: NDArray[Any]) -> Image.Image:
-    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+def _from_array(source: Any) -> Image.Image:
+    """A picture of an array, or of a tensor (whose channels may come first); floats are shares of white."""
+    is_tensor = hasattr(source, "detach")
+    array: NDArray[Any] = np.asarray(source.detach().cpu().numpy() if is_tensor else source)
+    came = f"{array.dtype} of shape {list(array.shape)}"
+    if is_tensor and array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (3, 4):
+        array = np.moveaxis(array, 0, 2)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if fits and array.size and array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1:
+        array = np.rint(255 * array).astype(np.uint8)
+    if not fits or 0 in array.shape or array.dtype != np.uint8:
         raise ImageError(
-            "an array picture must be uint8 of shape [height, width], [height, width, 3] or [.., 4], "
-            f"got {array.dtype} of shape {list(array.shape)}"
+            "an array picture must have pixels [height, width], [height, width, 3] or [.., 4] (a tensor also "
+            f"[3, height, width]) of uint8, or of floats from 0 to 1; got {came}"
         )
-    if 0 in array.shape:
-        raise ImageError(f"an array picture must have pixels, got shape {list(array.shape)}")
-    return Image.fromarray(array)
+    return Image.fromarray(np.ascontiguousarray(array))
 
 
 def _check_size(size: tuple[int, int], name: str) -> None:

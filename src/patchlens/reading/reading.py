@@ -348,3 +348,18 @@ class Reading:
         from patchlens.reading.frames import to_xarray
 
         return to_xarray(self)
+
+
+def check_reading(value: object, what: str = "reading") -> Reading:
+    """A reading, and nothing else.
+
+    Raises:
+        SelectionError: it is none; the line says how to get one of what came.
+    """
+    if isinstance(value, Reading):
+        return value
+    name = type(value).__name__
+    way = {"Trace": "write trace.read()", "str": "write pl.open_reading(file)"}.get(
+        name, "trace.read() gives one"
+    )
+    raise SelectionError(f"expected a Reading as {what}, got {name}: {way}")

@@ -1,4 +1,4 @@
-"""Charts of a reading as matplotlib figures, PNG or SVG (extra "chart")."""
+"""Charts of a reading as matplotlib figures, PNG, SVG or PDF (extra "chart")."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from patchlens.concepts.lexicon import Concept
 from patchlens.errors import MissingExtraError, SelectionError
-from patchlens.files import write_atomically
-from patchlens.reading.reading import Reading
+from patchlens.files import output_path, write_atomically
+from patchlens.reading.reading import Reading, check_reading
 from patchlens.reading.where import Where
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 FORMATS: Final[dict[str, dict[str, Any]]] = {
     ".png": {"format": "png", "dpi": 160, "metadata": {"Software": None}},
     ".svg": {"format": "svg", "metadata": {"Date": None, "Creator": None}},
+    ".pdf": {"format": "pdf", "metadata": {"CreationDate": None, "Creator": None, "Producer": None}},
 }
 
 
@@ -34,13 +35,14 @@ def chart(
     concept: Concept | None = None,
     image: int = 0,
 ) -> Figure:
-    """Draw a chart of a reading.
+    """Draw a chart of a reading: a matplotlib figure, which a notebook shows as a picture.
 
     Args:
         reading: what to draw.
         kind: "topk" (top words by layer at a position), "trajectory" (probability of words over the layers
-            at a position), "heatmap" (a concept, or the entropy, on a picture) or "entropy" (entropy and
-            KL to the final layer over the layers, by kind of position; nats).
+            at a position), "heatmap" (a concept, or the entropy, on a picture; over layers and positions
+            where there is no picture) or "entropy" (entropy and KL to the final layer over the layers, by
+            kind of position; nats).
         at: position of a topk or trajectory: its index, "answer", "last", or a word of the prompt.
         step: an answer step instead of a position.
         layer: the one layer of a heatmap; several, evenly spaced, if None.
@@ -48,10 +50,11 @@ def chart(
         image: which picture (heatmap).
 
     Raises:
-        SelectionError: no such kind, position, step, layer or picture.
+        SelectionError: no reading, or no such kind, position, step, layer or picture.
         TargetError: a word does not occur in the reading.
         MissingExtraError: matplotlib is not installed.
     """
+    check_reading(reading)
     try:
         from patchlens.views import figures
     except ModuleNotFoundError as error:
@@ -84,21 +87,19 @@ def write_chart(
     concept: Concept | None = None,
     image: int = 0,
 ) -> Path:
-    """Draw a chart (see `chart`) and write it as PNG or SVG by the path's suffix, always the same bytes.
+    """Draw a chart (see `chart`) and write it as PNG, SVG or PDF by the path's suffix, always the same bytes.
 
     Raises:
-        SelectionError: another suffix, or as `chart`.
-        OutputError: the file cannot be written.
+        SelectionError, TargetError, MissingExtraError: as `chart`.
+        OutputError: another suffix, or the file cannot be written.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in FORMATS:
-        raise SelectionError(f"a chart is written as .png or .svg, not as {Path(path).name!r}")
+    path = output_path(path, *FORMATS)
     figure = chart(reading, kind, at=at, step=step, layer=layer, concept=concept, image=image)
-    return write_atomically(path, rendered(figure, suffix))
+    return write_atomically(path, rendered(figure, path.suffix.lower()))
 
 
 def rendered(figure: Figure, suffix: str) -> bytes:
-    """A figure as PNG or SVG, by a suffix of `FORMATS`: always the same bytes, text drawn as shapes."""
+    """A figure as PNG, SVG or PDF, by a suffix of `FORMATS`: always the same bytes, text drawn as shapes."""
     import matplotlib as mpl
 
     buffer = io.BytesIO()

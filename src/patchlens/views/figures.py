@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -41,12 +42,22 @@ STYLE: Final[dict[Any, Any]] = {
 }
 MOST_PANELS: Final = 9
 PICTURE_PIXELS: Final = 640
+MOST_TICKS: Final = 50
 KIND_NAMES: Final = {
     PositionKind.TEXT: "text",
     PositionKind.PATCH: "patches",
     PositionKind.IMAGE_OTHER: "other image tokens",
     PositionKind.SPECIAL: "special tokens",
 }
+
+
+class Chart(Figure):
+    """A figure that a notebook shows, without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        from patchlens.views.charts import rendered
+
+        return rendered(self, ".png")
 
 
 def finished(draw: Callable[[], Figure]) -> Figure:
@@ -65,7 +76,7 @@ def finished(draw: Callable[[], Figure]) -> Figure:
 def topk(reading: Reading, column: int) -> Figure:
     """A row per layer, a column per rank; the cell's colour is its probability, the final word is framed."""
     n_layers, _, k = reading.top_ids.shape
-    figure = Figure(figsize=(1.9 + 0.98 * k, 1.25 + 0.215 * n_layers), layout="constrained")
+    figure = Chart(figsize=(1.9 + 0.98 * k, 1.25 + 0.215 * n_layers), layout="constrained")
     axes = figure.add_subplot()
     probs = np.exp(reading.top_logprobs[:, column])
     mesh = axes.pcolormesh(probs, cmap="Blues", norm=PowerNorm(0.5, 0, 1), edgecolors="white", linewidth=0.8)
@@ -97,10 +108,12 @@ def topk(reading: Reading, column: int) -> Figure:
 
 def trajectory(reading: Reading, column: int, concept: Concept | None) -> Figure:
     """Probability of words over the layers at one position, on a logarithmic scale; a gap where not known."""
-    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    figure = Chart(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.add_subplot()
+    gaps = False
     for (name, words), colour in zip(_lines(reading, column, concept), _colours(), strict=False):
         values = np.exp(reading.logprobs(words)[:, column].astype(float))
+        gaps |= bool(np.isnan(values).any())
         axes.plot(reading.layers, values, color=colour, marker="o", markersize=3.5, linewidth=1.6, label=name)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(_share))
@@ -109,13 +122,15 @@ def trajectory(reading: Reading, column: int, concept: Concept | None) -> Figure
     axes.set_ylabel("probability")
     _layer_axis(axes, reading)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    _title(figure, reading, place_name(reading, column))
+    _title(figure, reading, f"{place_name(reading, column)}{_unknown(reading, 'gaps') if gaps else ''}")
     return figure
 
 
 def heatmap(reading: Reading, concept: Concept | None, layer: int | None, image: int) -> Figure:
     """A concept's probability, or the entropy, at every patch of a picture: small multiples on one scale."""
     values = reading.entropy if concept is None else reading.logprobs(concept)
+    if not reading.pictures:
+        return _by_position(reading, values, concept, layer)
     reading.on_grid(values[0], image)
     rows = _spread(len(reading.layers)) if layer is None else [reading.layer_row(layer)]
     here = (reading.positions.kind == PositionKind.PATCH) & (reading.positions.image == image)
@@ -126,7 +141,7 @@ def heatmap(reading: Reading, concept: Concept | None, layer: int | None, image:
     grid = reading.pictures[image].grid
     size = 2.5 if len(rows) > 1 else 4.5
     height = math.ceil(len(rows) / columns) * (size * min(grid.height / grid.width, 2.0) + 0.3) + 0.5
-    figure = Figure(figsize=(columns * size + 1.1, height), layout="constrained")
+    figure = Chart(figsize=(columns * size + 1.1, height), layout="constrained")
     panels = figure.subplots(math.ceil(len(rows) / columns), columns, squeeze=False).ravel()
     picture = _grey(reading.pictures[image].data)
     for axes in panels:
@@ -135,24 +150,56 @@ def heatmap(reading: Reading, concept: Concept | None, layer: int | None, image:
         mesh = _heat(axes, reading, values[row], here, image, picture, limits)
         axes.set_title(f"layer {_layer_tick(reading, row)}")
     bar = figure.colorbar(mesh, ax=panels.tolist(), shrink=0.7, aspect=36, pad=0.02)  # pyright: ignore[reportPossiblyUnboundVariable]
+    _scaled(bar, concept, limits)
+    _title(figure, reading, _what(reading, concept, is_partly=len(known) < shown.size))
+    return figure
+
+
+def _by_position(
+    reading: Reading, values: NDArray[np.float32], concept: Concept | None, layer: int | None
+) -> Figure:
+    """Layers down, positions across: the map of a reading without a picture."""
+    rows = list(range(len(reading.layers))) if layer is None else [reading.layer_row(layer)]
+    shown = values[rows]
+    known = shown[np.isfinite(shown)]
+    limits = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    n = shown.shape[1]
+    figure = Chart(figsize=(min(2.2 + 0.3 * n, 16.0), 2.0 + 0.2 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    mesh = axes.pcolormesh(shown, cmap="magma", vmin=limits[0], vmax=limits[1])
+    step = math.ceil(n / MOST_TICKS)
+    pieces = [fonts.word(reading.pieces[int(token)], 14) for token in reading.positions.token[::step]]
+    axes.set_xticks(np.arange(0, n, step) + 0.5, pieces, rotation=90)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, [_layer_tick(reading, row) for row in rows])
+    axes.tick_params(length=0, labelsize=7.5)
+    axes.set_ylim(len(rows), 0)
+    axes.set_ylabel("layer")
+    _scaled(figure.colorbar(mesh, ax=axes, shrink=0.7, pad=0.02), concept, limits)
+    _title(figure, reading, _what(reading, concept, is_partly=len(known) < shown.size))
+    return figure
+
+
+def _scaled(bar: Colorbar, concept: Concept | None, limits: tuple[float, float]) -> None:
+    """A key in nats for entropy, in powers of ten for a probability."""
     bar.outline.set_visible(False)
     if concept is not None:
         powers = [math.log(10) * n for n in range(-12, 1)]
-        bar.set_ticks([p for p in powers if limits[0] <= p <= limits[1]] or limits)
+        bar.set_ticks([p for p in powers if limits[0] <= p <= limits[1]] or list(limits))
         bar.ax.yaxis.set_major_formatter(FuncFormatter(_logged))
+
+
+def _what(reading: Reading, concept: Concept | None, *, is_partly: bool) -> str:
     what = "entropy (nats)" if concept is None else f"probability of {_concept_name(reading, concept)}"
-    unknown = bool(np.isnan(shown).any())
-    _title(
-        figure,
-        reading,
-        f"{what}{'; no colour: not in the top ' + str(reading.top_ids.shape[2]) if unknown else ''}",
-    )
-    return figure
+    return what + (_unknown(reading, "no colour") if is_partly else "")
+
+
+def _unknown(reading: Reading, how: str) -> str:
+    return f"; {how}: below the top {reading.top_ids.shape[2]}, so not known"
 
 
 def entropy(reading: Reading) -> Figure:
     """Median and middle half of entropy and KL by layer, for each kind of position and for the answer."""
-    figure = Figure(figsize=(8.4, 3.6), layout="constrained")
+    figure = Chart(figsize=(8.4, 3.6), layout="constrained")
     for axes, values, name in zip(
         figure.subplots(1, 2),
         (reading.entropy, reading.kl_to_final),

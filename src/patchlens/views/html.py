@@ -12,8 +12,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from patchlens.files import write_atomically
-from patchlens.reading.reading import Reading
+from patchlens.files import output_path, write_atomically
+from patchlens.reading.reading import Reading, check_reading
 from patchlens.views.payload import pack
 from patchlens.views.words import visible_text
 
@@ -28,7 +28,7 @@ def page(reading: Reading, beside: Reading | None = None) -> str:
         reading: what to show.
         beside: any other reading, of whatever model, lens or picture, to compare it with.
     """
-    shown = [reading] if beside is None else [reading, beside]
+    shown = [check_reading(own) for own in ([reading] if beside is None else [reading, beside])]
     script, style = asset("viewer.js"), asset("viewer.css")
     return fill(
         asset("page.html"),
@@ -47,9 +47,10 @@ def write_page(reading: Reading, path: str | Path, *, beside: Reading | None = N
     """Write the page of a reading, or of two side by side, whole or not at all.
 
     Raises:
-        OutputError: the file cannot be written.
+        SelectionError: what came is no reading.
+        OutputError: the file cannot be written, or its name does not end in .html.
     """
-    return write_atomically(path, page(reading, beside))
+    return write_atomically(output_path(path, ".html"), page(reading, beside))
 
 
 def frame(reading: Reading) -> str:

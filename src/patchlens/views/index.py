@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import quote
 
 from patchlens.errors import OutputError
-from patchlens.files import write_atomically
+from patchlens.files import output_path, write_atomically
 from patchlens.reading.reading import Reading
 from patchlens.views.html import asset, escape, fill, source_hash
 from patchlens.views.pictures import data_url
@@ -53,7 +53,7 @@ def write_index(entries: Iterable[Entry], path: str | Path, *, title: str = "pat
     Raises:
         OutputError: the file cannot be written, or a page lies outside its folder.
     """
-    return write_atomically(path, index(entries, Path(path).parent, title=title))
+    return write_atomically(output_path(path, ".html"), index(entries, Path(path).parent, title=title))
 
 
 def _entry(entry: Entry, folder: Path) -> str:

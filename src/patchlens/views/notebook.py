@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from patchlens.errors import MissingExtraError
-from patchlens.reading.reading import Reading
+from patchlens.reading.reading import Reading, check_reading
 
 if TYPE_CHECKING:
     from patchlens.views.live import PageWidget
@@ -19,8 +19,12 @@ def widget(reading: Reading, beside: Reading | None = None) -> PageWidget:
         beside: any other reading to compare it with.
 
     Raises:
+        SelectionError: what came is no reading.
         MissingExtraError: anywidget is not installed.
     """
+    for own in (reading, beside):
+        if own is not None:
+            check_reading(own)
     try:
         from patchlens.views.live import PageWidget
     except ModuleNotFoundError as error:
