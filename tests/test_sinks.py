@@ -1,5 +1,6 @@
 """Planted sinks are found, whatever plants them, and the one rule says what it is."""
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -76,15 +77,15 @@ def test_sinks_planted_in_a_model_are_found_and_take_precedence():
     own = trace.attend("left")
     handle.remove()
     inputs = trace.inputs
-    planted = torch.from_numpy(sum(inputs.ids == token for token in tokens) > 0)
-    patches = torch.from_numpy(inputs.places.kind == "patch").nonzero()[:, 0]
+    planted = sum(inputs.ids == token for token in tokens) > 0
+    patches = np.flatnonzero(inputs.places.kind == "patch")
     planted[patches[rows]] = True
     assert planted.sum() == 4
     first = own.at(1)
     assert f1(first.sink, planted) >= 0.95
     on_planted = own.at(1).attention[0, planted].sum()
     assert first.shares[:, 0, -1].mean().item() == pytest.approx(on_planted.item(), abs=1e-6)
-    others = (~planted) & torch.from_numpy(inputs.places.kind == "patch")
+    others = ~planted & (inputs.places.kind == "patch")
     assert first.shares[:, 0, 0].mean().item() == pytest.approx(
         own.at(1).attention[0, others].sum().item(), abs=1e-6
     )
@@ -94,13 +95,13 @@ def test_sinks_planted_in_a_model_are_found_and_take_precedence():
 def test_padding_of_vision_states_is_never_a_sink_nor_hides_one():
     trace = Model(tiny_mllama()).trace(NOISE.resize((40, 28)), "what is it?", max_new_tokens=0)
     states, places = trace.captured.vision, trace.inputs.vision_places
-    real = torch.from_numpy(places.tile < len(trace.inputs.grids[0].tiles))
+    real = places.tile < len(trace.inputs.grids[0].tiles)
     assert not real.all()
     own = trace.attend(rule=SinkRule(1.01))
     is_patch = torch.from_numpy(places.kind == "patch")
-    expected = SinkRule(1.01).find(states[real][None], is_patch[real])[0]
+    expected = SinkRule(1.01).find(states[torch.from_numpy(real)][None], is_patch[real])[0]
     for layer in (2, 5):
-        assert own.at(layer).sink[real].equal(expected) and expected.any()
+        assert np.array_equal(own.at(layer).sink[real], expected) and expected.any()
         assert not own.at(layer).sink[~real].any()
 
 
