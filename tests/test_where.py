@@ -41,8 +41,9 @@ def test_a_word_of_the_prompt_is_a_position() -> None:
     np.testing.assert_array_equal(READING.trajectory("cat", "what"), READING.trajectory("cat", TEXT))
     assert READING.final_token("what") == READING.final_token(TEXT)
     assert READING.leads_from("cat", "answer") == READING.leads_from("cat")
-    with pytest.raises(SelectionError, match="no 'cat'"):  # of the answer, not of the prompt
-        READING.position_row("cat")
+    for prompt in ("what is this?", "as the tokenizer does not spell it"):
+        with pytest.raises(SelectionError, match="no 'cat'"):  # of the answer, not of the prompt
+            dataclasses.replace(READING, prompt=prompt).position_row("cat")
 
 
 def test_a_word_that_stands_twice_is_asked_back_with_its_positions() -> None:
