@@ -18,7 +18,7 @@ import numpy as np
 
 from measure import table
 from patchlens.axes import FIT_KINDS
-from patchlens.stats.intervals import POSITIVE, SHARE, Range, over
+from patchlens.stats.intervals import POSITIVE, SHARE, Range, mean
 
 Lens = Mapping[str, Any]
 Row = tuple[str, str, str, str]
@@ -41,7 +41,7 @@ def judged(
     name: str, what: str, goal: str, values: np.ndarray, within: Range, reached: Callable[[float], bool]
 ) -> Row:
     """A row: the figure with its interval, and whether it is reached."""
-    found = over(values[~np.isnan(values)], within)
+    found = mean(values[~np.isnan(values)], within)
     assert found.value is not None
     return name, what, str(found), f"{goal}: {'reached' if reached(found.value) else 'not reached'}"
 

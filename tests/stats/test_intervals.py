@@ -18,7 +18,6 @@ from patchlens.stats.intervals import (
     halves,
     jackknife,
     mean,
-    over,
     quantile,
     share,
     skewness,
@@ -53,7 +52,7 @@ def test_nats_that_happen_to_be_0_and_1_get_no_interval_of_a_share():
 
 def test_unskewed_values_without_limits_get_students_interval():
     values = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
-    found = over(values)
+    found = mean(values)
     expected = scipy.stats.t.interval(0.95, 4, 3, math.sqrt(2.5 / 5))
     assert (found.low, found.high) == pytest.approx(expected)
     assert found.n == 5
@@ -61,7 +60,7 @@ def test_unskewed_values_without_limits_get_students_interval():
 
 def test_skewed_values_reach_further_on_their_long_side():
     values = np.array([0.0, 0.1, 0.2, 0.1, 3.0])
-    found, turned = over(values), over(-values)
+    found, turned = mean(values), mean(-values)
     half = quantile(4) * values.std(ddof=1) / math.sqrt(5)
     assert found.high > found.value + 1.05 * half
     assert found.low == pytest.approx(found.value - half)
@@ -71,32 +70,32 @@ def test_skewed_values_reach_further_on_their_long_side():
 
 def test_nothing_is_beyond_what_is_possible():
     values = np.array([0.01, 0.0, 0.002, 0.9])
-    assert over(values).low < 0
+    assert mean(values).low < 0
     for within in (SHARE, POSITIVE, Range(-1.0, 1.0)):
-        found = over(values, within)
+        found = mean(values, within)
         assert within.low <= found.low < found.value < found.high
         assert within.high is None or found.high <= within.high
     near = Range(high=1.0)
-    mirrored = over(1 - values, near)
-    positive = over(values, POSITIVE)
+    mirrored = mean(1 - values, near)
+    positive = mean(values, POSITIVE)
     assert (mirrored.low, mirrored.high) == pytest.approx((1 - positive.high, 1 - positive.low))
 
 
 def test_cases_that_are_all_alike_have_a_width_only_where_there_are_limits():
     z2 = 1.959964**2
-    found = over(np.full(20, 0.25), SHARE)
+    found = mean(np.full(20, 0.25), SHARE)
     part = z2 / (20 + z2)
     assert (found.low, found.high) == pytest.approx((0.25 * (1 - part), 0.25 + 0.75 * part))
-    assert over(np.full(20, 0.25), POSITIVE).low is None
-    assert over(np.zeros(20), SHARE).high == pytest.approx(part)
+    assert mean(np.full(20, 0.25), POSITIVE).low is None
+    assert mean(np.zeros(20), SHARE).high == pytest.approx(part)
 
 
 @pytest.mark.parametrize("within", [FREE, SHARE, POSITIVE])
 def test_one_case_has_no_interval_and_none_no_value(within):
-    one = over(np.array([0.442]), within)
+    one = mean(np.array([0.442]), within)
     assert (one.value, one.low, one.high, one.n) == (0.442, None, None, 1)
     assert str(one) == "0.442"
-    nothing = over(np.empty(0), within)
+    nothing = mean(np.empty(0), within)
     assert nothing == Estimate(None) and str(nothing) == "undefined"
     assert mean([None]) == Estimate(None)
     assert spread(0.5, math.nan, 9, within).low is None
@@ -126,7 +125,7 @@ def test_the_jackknife_of_a_mean_is_that_of_its_cases():
     found = jackknife(np.ones(9), [values], lambda means: means[0][:, 0])
     assert found.error == pytest.approx(values.std(ddof=1) / 3)
     for within in (FREE, POSITIVE):
-        one, other = found.estimate(within), over(values[:, 0], within)
+        one, other = found.estimate(within), mean(values[:, 0], within)
         assert (one.value, one.low, one.high, one.n) == pytest.approx(
             (other.value, other.low, other.high, other.n)
         )

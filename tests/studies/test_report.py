@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from patchlens.errors import FormatError
-from patchlens.stats.intervals import POSITIVE, SHARE, over
+from patchlens.stats.intervals import POSITIVE, SHARE, mean
 from patchlens.studies.report import Report, make_report
 from studies import made_study
 from studies.made_study import GROUPS, LAYERS, LENSES, MadeStudy, write_study
@@ -70,7 +70,7 @@ def test_a_curve_is_the_mean_over_items_of_means_over_positions(made, report, qu
     assert found["items"] == len(values)
     assert found["mean"] == pytest.approx(values.mean(), rel=1e-6)
     is_share = quantity in ("probability", "attention_image", "language_known_patches")
-    expected = over(values.astype(np.float64), SHARE if is_share else POSITIVE)
+    expected = mean(values.astype(np.float64), SHARE if is_share else POSITIVE)
     assert found["low"] == pytest.approx(expected.low, rel=1e-5)
     assert found["high"] == pytest.approx(expected.high, rel=1e-5)
 
@@ -197,7 +197,7 @@ def test_effects_stand_beside_their_control(made, report):
     less = np.array([np.float32(r["effect"]) - np.float32(r["control"]) for r in rows], np.float64)
     assert found["effect"] == pytest.approx(np.mean([r["effect"] for r in rows]), rel=1e-6)
     assert found["difference"] == pytest.approx(less.mean(), rel=1e-6)
-    assert found["difference_high"] == pytest.approx(over(less).high, rel=1e-5)
+    assert found["difference_high"] == pytest.approx(mean(less).high, rel=1e-5)
 
 
 def test_failures_and_their_reasons_are_told(report):

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from patchlens.stats.intervals import Estimate, Range, over, spread
+from patchlens.stats.intervals import Estimate, Range, mean, spread
 
 FORMAT_VERSION: Final = 1
 INTERVAL: Final = "95%, Student's t over seeds, within what is possible"
@@ -46,7 +46,7 @@ def over_seeds(values: Sequence[float], within: Range, pictures: int) -> OverSee
     known = np.array([value for value in values if not math.isnan(value)])
     if len(known) < 2:
         return None
-    found = over(known, within) if np.ptp(known) else spread(float(known[0]), 0.0, pictures, within)
+    found = mean(known, within) if np.ptp(known) else spread(float(known[0]), 0.0, pictures, within)
     return OverSeeds(found.value, found.low, found.high, len(known), seeds=tuple(map(float, values)))
 
 

@@ -18,7 +18,6 @@ from patchlens.stats.intervals import (
     Jackknife,
     differing,
     mean,
-    over,
 )
 
 
@@ -96,13 +95,13 @@ def compared(
     other = np.array([drawn.mean() for _, drawn in pairs], np.float64)
     within = OF_UNIT.get(unit, FREE)
     by_yes_or_no = within == SHARE and any(np.isin(side, (0.0, 1.0)).all() for side in (own, other))
-    difference = (differing if by_yes_or_no else over)(own - other, within.of_differences)
+    difference = (differing if by_yes_or_no else mean)(own - other, within.of_differences)
     p = (
         against_chances(own.tolist(), other.tolist())
         if chance
         else exchanged([np.append(value, drawn) for value, drawn in pairs])
     )
-    return Row(name, unit, mean(own.tolist(), within), mean(other.tolist(), within), difference, p)
+    return Row(name, unit, mean(own, within), mean(other.tolist(), within), difference, p)
 
 
 def jackknifed(name: str, unit: str, own: Jackknife, control: Jackknife) -> Row:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchlens.stats.chance import DRAWS, least_p, p_beside
-from patchlens.stats.intervals import FREE, SHARE, Array, Range, differing, over, quantile
+from patchlens.stats.intervals import FREE, SHARE, Array, Range, differing, mean, quantile
 
 _CHUNK: Final = 1_000
 _GROUPS_AT_ONCE: Final = 32
@@ -81,7 +81,7 @@ def paired(
 ) -> list[Difference | None]:
     """First less second, per quantity, between two readings of the same items.
 
-    The interval is that of a mean of the items' differences (`over`, `differing`); the effect size is d_z,
+    The interval is that of a mean of the items' differences (`mean`, `differing`); the effect size is d_z,
     their mean over their standard deviation; the null flips the sign of each.
 
     Args:
@@ -241,7 +241,7 @@ def _paired_one(first: Array, second: Array, null: Array, within: Range) -> Diff
         return Difference(*means, n, n, difference)
     sd = float(differences.std(ddof=1))
     yes_or_no = within == SHARE and bool(np.isin(differences, (-1.0, 0.0, 1.0)).all())
-    bounds = (differing if yes_or_no else over)(differences, within.of_differences)
+    bounds = (differing if yes_or_no else mean)(differences, within.of_differences)
     null = null / n
     squares = float((differences**2).sum())
     spread = np.sqrt(np.maximum(squares - n * null**2, 0) / (n - 1))

@@ -94,44 +94,31 @@ def quantile(freedom: float) -> float:
     return float(stdtrit(freedom, (1 + LEVEL) / 2))
 
 
-def mean(values: Sequence[float | None], within: Range = FREE) -> Estimate:
+def mean(values: Sequence[float | None] | Array, within: Range = FREE) -> Estimate:
     """Mean over independent cases with its interval; cases without a value are left out.
 
     A share of yes and no (0 and 1, where ``within`` is `SHARE`) gets Wilson's interval (1927), any other that
     of `spread`.
-
-    Args:
-        values: one per case.
-        within: what a value can be.
     """
     known = np.array([value for value in values if value is not None], np.float64)
     n = len(known)
-    if n and within == SHARE and np.isin(known, (0.0, 1.0)).all():
+    if not n:
+        return Estimate(None)
+    if within == SHARE and np.isin(known, (0.0, 1.0)).all():
         return share(int(known.sum()), n)
-    return over(known, within)
-
-
-def share(cases: int, n: int) -> Estimate:
-    """How many of ``n`` cases, with Wilson's interval, which has a width even where all cases agree."""
-    return Estimate(cases / n, *(_wilson(cases, n) if n > 1 else (None, None)), n)
+    error = float(known.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
+    return spread(float(known.mean()), error, n, within, skewness(known))
 
 
 @cache
-def _wilson(cases: int, n: int) -> tuple[float, float]:
+def share(cases: int, n: int) -> Estimate:
+    """How many of ``n`` cases, with Wilson's interval, which has a width even where all cases agree."""
     from scipy.stats import binomtest
 
+    if n < 2:
+        return Estimate(cases / n, n=n)
     found = binomtest(cases, n).proportion_ci(LEVEL, method="wilson")
-    return float(found.low), float(found.high)
-
-
-def over(values: Array, within: Range = FREE) -> Estimate:
-    """Mean of values ``[case]`` with the interval of `spread`."""
-    n = len(values)
-    if not n:
-        return Estimate(None)
-    middle = float(values.mean())
-    error = float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
-    return spread(middle, error, n, within, skewness(values))
+    return Estimate(cases / n, float(found.low), float(found.high), n)
 
 
 def differing(values: Array, within: Range) -> Estimate:
@@ -143,7 +130,7 @@ def differing(values: Array, within: Range) -> Estimate:
     """
     n = len(values)
     if n < 2 or within.low is None or within.high is None:
-        return over(values, within)
+        return mean(values, within)
     every = np.append(values, (within.low, within.high))
     half = quantile(n - 1) * float(every.std()) / math.sqrt(len(every))
     middle = float(every.mean())
@@ -263,37 +250,37 @@ def spread(value: float, error: float, n: int, within: Range = FREE, skew: float
         part = _Z2 / (n + _Z2)
         return Estimate(value, value - part * (value - low), value + part * (high - value), n)
     half = quantile(n - 1) * error
-    below, above = value - half, value + half
+    ends = value - half, value + half
+    inside = [abs(value - limit) for limit in (low, high) if limit is not None]
+    if inside and all(inside):
+        factor = math.exp(min(sum(half / distance for distance in inside), 700.0))
+        ends = _scaled(value, factor, within)
+    if len(inside) < 2:
+        bent = _hall(value, error, n, skew)
+        ends = (
+            (ends[0] if low is not None else min(ends[0], bent[0])),
+            (ends[1] if high is not None else max(ends[1], bent[1])),
+        )
+    return Estimate(value, within.cut(ends[0]), within.cut(ends[1]), n)
+
+
+def _scaled(value: float, factor: float, within: Range) -> tuple[float, float]:
+    """Ends of an interval that is a factor to either side: of the odds, or of the distance from one limit."""
+    low, high = within.low, within.high
     if low is not None and high is not None:
-        if low < value < high:
-            below, above = _logit(value, half, low, high)
-    else:
-        bent_below, bent_above = _hall(value, error, n, skew)
-        if low is not None and value > low:
-            below = low + (value - low) * math.exp(-half / (value - low))
-            above = low + (value - low) * math.exp(min(half / (value - low), 700.0))
-            above = max(above, bent_above)
-        elif high is not None and value < high:
-            above = high - (high - value) * math.exp(-half / (high - value))
-            below = min(high - (high - value) * math.exp(min(half / (high - value), 700.0)), bent_below)
-        else:
-            below, above = min(below, bent_below), max(above, bent_above)
-    return Estimate(value, within.cut(below), within.cut(above), n)
-
-
-def _logit(value: float, half: float, low: float, high: float) -> tuple[float, float]:
-    part = (value - low) / (high - low)
-    reach = half / ((high - low) * part * (1 - part))
-    middle = math.log(part / (1 - part))
-    below, above = (1 / (1 + math.exp(-max(-700.0, min(700.0, x)))) for x in (middle - reach, middle + reach))
-    return low + (high - low) * below, low + (high - low) * above
+        odds = (value - low) / (high - value)
+        below, above = ((low + high * each) / (1 + each) for each in (odds / factor, odds * factor))
+        return below, above
+    if low is not None:
+        return low + (value - low) / factor, low + (value - low) * factor
+    assert high is not None
+    return high - (high - value) * factor, high - (high - value) / factor
 
 
 def _hall(value: float, error: float, n: int, skew: float) -> tuple[float, float]:
-    """Bounds by t of Hall's cubic transformation, whose inverse is exact."""
-    t = quantile(n - 1)
+    """Ends by t of Hall's cubic transformation, whose inverse is exact."""
+    root, t = math.sqrt(n), quantile(n - 1)
     if not abs(skew) >= 1e-6:
         return value - t * error, value + t * error
-    root = math.sqrt(n)
-    ends = [3 / skew * (float(np.cbrt(1 + skew * (x / root - skew / (6 * n)))) - 1) for x in (t, -t)]
-    return value - root * error * ends[0], value - root * error * ends[1]
+    below, above = (np.cbrt(1 + skew * (x / root - skew / (6 * n))) - 1 for x in (t, -t))
+    return value - root * error * 3 / skew * float(below), value - root * error * 3 / skew * float(above)
