@@ -18,7 +18,7 @@ import numpy as np
 
 from measure import table
 from patchlens.axes import FIT_KINDS
-from patchlens.bench.intervals import Estimate, estimate
+from patchlens.stats.intervals import POSITIVE, SHARE, Range, mean
 
 Lens = Mapping[str, Any]
 Row = tuple[str, str, str, str]
@@ -37,12 +37,13 @@ def headline(lens: Lens, metric: str) -> np.ndarray | None:
     )
 
 
-def judged(name: str, what: str, goal: str, values: np.ndarray, reached: Callable[[float], bool]) -> Row:
+def judged(
+    name: str, what: str, goal: str, values: np.ndarray, within: Range, reached: Callable[[float], bool]
+) -> Row:
     """A row: the figure with its interval, and whether it is reached."""
-    found = estimate(values.tolist())
-    assert isinstance(found, Estimate)
-    text = f"{found.mean:.3f} ({found.low:.3f} to {found.high:.3f})"
-    return name, what, text, f"{goal}: {'reached' if reached(found.mean) else 'not reached'}"
+    found = mean(values[~np.isnan(values)], within)
+    assert found.value is not None
+    return name, what, str(found), f"{goal}: {'reached' if reached(found.value) else 'not reached'}"
 
 
 def tuned_goals(raw: Lens, tuned: Lens) -> Iterator[Row]:
@@ -58,9 +59,9 @@ def tuned_goals(raw: Lens, tuned: Lens) -> Iterator[Row]:
         half = (len(before) - 1) // 2
         share = 1 - after[:half].mean(0) / before[:half].mean(0)
         what = f"KL on {kind}, first half of the layers: less than raw by"
-        yield judged("tuned", what, "at least 0.80", share, lambda mean: mean >= 0.80)
+        yield judged("tuned", what, "at least 0.80", share, Range(high=1.0), lambda mean: mean >= 0.80)
         what = f"bias on {kind}, bits"
-        yield judged("tuned", what, "at most 0.05", bias[:-1].mean(0), lambda mean: mean <= 0.05)
+        yield judged("tuned", what, "at most 0.05", bias[:-1].mean(0), POSITIVE, lambda mean: mean <= 0.05)
 
 
 def word_goals(lens: Lens) -> Iterator[Row]:
@@ -71,9 +72,9 @@ def word_goals(lens: Lens) -> Iterator[Row]:
     worst, falsest = readable.mean(1).argmin(), false.mean(1).argmax()
     layers = lens["layers"]
     what = f"readable, top 5, at the worst layer ({layers[worst]})"
-    yield judged(lens["lens"], what, "at least 0.80", readable[worst], lambda mean: mean >= 0.80)
+    yield judged(lens["lens"], what, "at least 0.80", readable[worst], SHARE, lambda mean: mean >= 0.80)
     what = f"false names, top 5, at the worst layer ({layers[falsest]})"
-    yield judged(lens["lens"], what, "at most 0.10", false[falsest], lambda mean: mean <= 0.10)
+    yield judged(lens["lens"], what, "at most 0.10", false[falsest], SHARE, lambda mean: mean <= 0.10)
 
 
 def map_goals(lens: Lens, attention: Lens | None, crosses: bool) -> Iterator[Row]:
@@ -86,12 +87,14 @@ def map_goals(lens: Lens, attention: Lens | None, crosses: bool) -> Iterator[Row
         if own is not None:
             what = f"{metric} at layer {lens['maps_layer']}"
             yield judged(
-                lens["lens"], what, f"at least {goal:.2f}", own, lambda mean, goal=goal: mean >= goal
+                lens["lens"], what, f"at least {goal:.2f}", own, SHARE, lambda mean, goal=goal: mean >= goal
             )
     own, other = (None if x is None else headline(x, "auroc_others") for x in (lens, attention))
     if own is not None and other is not None:
         what = "auroc_others above the best attention"
-        yield judged(lens["lens"], what, "at least 0.10", own - other, lambda mean: mean >= 0.10)
+        yield judged(
+            lens["lens"], what, "at least 0.10", own - other, SHARE.of_differences, lambda mean: mean >= 0.10
+        )
 
 
 def goals(model: Mapping[str, Any]) -> list[Row]:

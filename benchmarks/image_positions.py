@@ -74,9 +74,9 @@ def fitted(adapter: Adapter, gathered: Gathered) -> dict[str, TunedLens]:
 
 
 def cell(score: Score | None) -> str:
-    """A figure with half its interval, marked where a null is not beaten."""
+    """A figure with its interval, marked where a null is not beaten."""
     assert score is not None
-    return f"{score.value.mean:.3f} ±{score.value.half_width:.3f}{'' if score.cleared else ' ✗'}"
+    return f"{score.value}{'' if score.cleared else ' ✗'}"
 
 
 def headlines(scores: Mapping[str, LensScores]) -> str:

@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from patchlens.bench.intervals import Estimate, clears, estimate
+from patchlens.bench.board import clears, over_seeds
 from patchlens.bench.metrics import best_threshold, hits, iou, marginal_bias, pointing
+from patchlens.stats.intervals import FREE, SHARE, Estimate
 from patchlens.stats.ranks import auroc
 
 
@@ -94,27 +95,30 @@ def test_marginal_bias_is_the_kl_of_means_in_bits() -> None:
 
 
 def test_an_interval_by_hand() -> None:
-    found = estimate([1.0, 2.0, 3.0, 4.0, 5.0])
+    found = over_seeds([1.0, 2.0, 3.0, 4.0, 5.0], FREE, 100)
     assert found is not None
     half = 2.776 * math.sqrt(2.5 / 5)
-    assert (found.mean, found.low, found.high) == pytest.approx((3, 3 - half, 3 + half))
-    assert estimate([1.0]) is None
-    with_gap = estimate([1.0, math.nan, 3.0])
+    assert (found.mean, found.low, found.high) == pytest.approx((3, 3 - half, 3 + half), abs=1e-3)
+    assert over_seeds([1.0], FREE, 100) is None
+    with_gap = over_seeds([1.0, math.nan, 3.0], FREE, 100)
     assert with_gap is not None
-    assert with_gap.mean == 2
-    assert with_gap.half_width == pytest.approx(12.706)
+    assert (with_gap.mean, with_gap.n) == (2, 2)
+    assert with_gap.high == pytest.approx(2 + 12.706, abs=1e-3)
     assert math.isnan(with_gap.seeds[1])
 
 
-def test_intervals_hold_the_mean_as_often_as_they_say() -> None:
-    rng = np.random.default_rng(2)
-    found = [estimate(rng.normal(size=5).tolist()) for _ in range(2000)]
-    held = np.mean([e.low <= 0 <= e.high for e in found if e is not None])
-    assert 0.935 < held < 0.965
+def test_a_share_of_none_or_all_has_a_width_and_none_reaches_beyond() -> None:
+    none, every = (over_seeds([share] * 5, SHARE, 100) for share in (0.0, 1.0))
+    assert none is not None and every is not None
+    assert (none.low, none.high) == pytest.approx((0, 0.037), abs=1e-3)
+    assert (every.low, every.high) == pytest.approx((0.963, 1), abs=1e-3)
+    near = over_seeds([0.99, 1.0, 0.96, 1.0, 0.97], SHARE, 100)
+    assert near is not None and near.low is not None and near.high is not None
+    assert near.low < near.mean < near.high < 1
 
 
 def test_clearing_a_null_wants_the_whole_interval_on_the_better_side() -> None:
-    low, high, across = (Estimate(m, m - 0.1, m + 0.1, ()) for m in (0.5, 0.8, 0.65))
+    low, high, across = (Estimate(m, m - 0.1, m + 0.1) for m in (0.5, 0.8, 0.65))
     assert clears(high, low, higher_is_better=True)
     assert not clears(across, low, higher_is_better=True)
     assert not clears(high, low, higher_is_better=False)

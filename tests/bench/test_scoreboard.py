@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from patchlens.bench import examine as examine_module
-from patchlens.bench.board import Board, NullScore, Score, to_json
+from patchlens.bench.board import Board, NullScore, OverSeeds, Score, to_json
 from patchlens.bench.exam import drawn_exam
-from patchlens.bench.intervals import Estimate
 from patchlens.bench.labels import ConceptIds
 from patchlens.bench.probe import Drift, Seen, look, shot_for, take
 from patchlens.bench.score import METRICS, Tally, mean_elsewhere, score_drift, score_patches
@@ -152,8 +151,8 @@ def test_the_mean_elsewhere_leaves_the_layer_out() -> None:
 
 
 def test_a_headline_that_fails_a_null_says_which() -> None:
-    value, low = Estimate(0.8, 0.7, 0.9, (0.8, 0.8)), NullScore(Estimate(0.5, 0.4, 0.6, ()), cleared=True)
-    near = NullScore(Estimate(0.7, 0.6, 0.8, ()), cleared=False)
+    value, low = OverSeeds(0.8, 0.7, 0.9), NullScore(OverSeeds(0.5, 0.4, 0.6), cleared=True)
+    near = NullScore(OverSeeds(0.7, 0.6, 0.8), cleared=False)
     assert Score("x", 1, value, {"random": low, "shift": near}).cleared
     failed = Score("x", 1, value, {"random": low, "blank": near})
     assert not failed.cleared

@@ -11,8 +11,7 @@ import pytest
 from rich.console import Console
 
 from patchlens.bench import shown
-from patchlens.bench.board import Board, LensScores, ModelScores, NullScore, Score
-from patchlens.bench.intervals import Estimate
+from patchlens.bench.board import Board, LensScores, ModelScores, NullScore, OverSeeds, Score
 from patchlens.bench.page import board_page, write_board
 from patchlens.bench.score import METRICS
 from patchlens.bench.table import print_board
@@ -20,8 +19,8 @@ from patchlens.errors import MissingExtraError
 from views.markup import Outline, hash_of, policy
 
 
-def near(mean: float) -> Estimate:
-    return Estimate(mean, mean - 0.01, mean + 0.01, (mean, mean))
+def near(mean: float) -> OverSeeds:
+    return OverSeeds(mean, mean - 0.01, mean + 0.01, 2, seeds=(mean, mean))
 
 
 def made_score(metric: str, layer: int | None, mean: float, **nulls: tuple[float, bool]) -> Score:
@@ -49,11 +48,15 @@ METRIC = {metric.name: metric for metric in METRICS}
 
 def test_a_cell_shows_the_null_that_comes_nearest() -> None:
     score = made_score("auroc_all", 1, 0.9, random=(0.5, True), blank=(0.6, True), shift=(0.89, False))
-    assert shown.cell(score, METRIC["auroc_all"]) == shown.Cell("0.900 ±0.010", "blank 0.600 ±0.010", True)
+    assert shown.cell(score, METRIC["auroc_all"]) == shown.Cell(
+        "0.900 (0.890 to 0.910)", "blank 0.600 (0.590 to 0.610)", True
+    )
     lower = made_score("kl_text", None, 2.0, shuffled=(7, True), constant=(3, True))
-    assert shown.cell(lower, METRIC["kl_text"]).null == "constant 3.000 ±0.010"
+    assert shown.cell(lower, METRIC["kl_text"]).null == "constant 3.000 (2.990 to 3.010)"
     failed = made_score("kl_text", None, 2.0, shuffled=(1.99, False), constant=(3, True))
-    assert shown.cell(failed, METRIC["kl_text"]) == shown.Cell("2.000 ±0.010", "shuffled 1.990 ±0.010", False)
+    assert shown.cell(failed, METRIC["kl_text"]) == shown.Cell(
+        "2.000 (1.990 to 2.010)", "shuffled 1.990 (1.980 to 2.000)", False
+    )
     assert shown.cell(None, METRIC["kl_text"]).value == "–"
 
 
@@ -70,7 +73,7 @@ def test_the_table_has_a_column_per_lens_and_marks_what_fails() -> None:
     print_board(made_board(), Console(file=out, width=200))
     text = out.getvalue()
     assert "logit" in text and "other" in text
-    assert "0.600 ±0.010" in text
+    assert "0.600 (0.590 to 0.610)" in text
     lines = text.splitlines()
     false = next(n for n, line in enumerate(lines) if "false names, top 5" in line)
     assert lines[false + 1].count("✗ shuffled 0.900") == 1
@@ -101,7 +104,7 @@ def test_the_page_loads_and_runs_nothing(tmp_path: Path) -> None:
     drawn = base64.b64decode(chart.removeprefix("data:image/svg+xml;base64,")).decode()
     assert drawn.count("<path") > 20
     assert "://" not in text
-    assert "0.600 ±0.010" in text
+    assert "0.600 (0.590 to 0.610)" in text
     assert text.count('class="failed"') == 3
     assert board_page(made_board()) == text
 

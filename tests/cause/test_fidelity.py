@@ -44,7 +44,7 @@ def idle():
 @pytest.mark.parametrize("basis", ["principal", "lens"])
 def test_where_the_lens_is_the_model_it_foretells_everything(idle, basis):
     settings = FidelitySettings(layers=(1, 2, 3), basis=basis, directions=12)
-    found = rows(fidelity(idle, {"logit": LogitLens()}, cases(0, 4), cases(1, 24), settings))
+    found = rows(fidelity(idle, {"logit": LogitLens()}, cases(0, 6), cases(1, 24), settings))
     for layer in (2, 3):
         assert found[f"logit, layer {layer}, against size"].value.value == pytest.approx(1, abs=1e-3)
     assert found["logit, layer 1, against size"].value.value < 0.99

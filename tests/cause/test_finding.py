@@ -5,17 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from patchlens.cause.finding import Finding, Row, compared, mean
+from patchlens.cause.finding import Finding, Row, compared, looked_at_together
 from patchlens.cause.table import print_finding
-
-
-def test_the_interval_covers_the_mean_as_often_as_it_says():
-    rng = np.random.default_rng(0)
-    inside = 0
-    for _ in range(200):
-        found = mean(rng.normal(1.0, 2.0, 60).tolist())
-        inside += found.low <= 1.0 <= found.high
-    assert 180 <= inside <= 199
+from patchlens.stats.intervals import mean
 
 
 def test_a_difference_is_taken_case_by_case():
@@ -49,18 +41,64 @@ def test_a_finding_as_json_and_in_the_terminal(capsys):
     finding = Finding("patches", "demo", "3 pictures", 3, (row, Row("rest", "share", mean([]))), "It does.")
     content = json.loads(finding.to_json())
     assert content["rows"][0]["value"]["value"] == 2 / 3
-    assert content["rows"][1]["value"] == {"value": None, "low": None, "high": None}
+    assert content["rows"][1]["value"] == {
+        "value": None,
+        "low": None,
+        "high": None,
+        "n": 0,
+        "bound": None,
+    }
     print_finding(finding, Console(width=140))
     out = capsys.readouterr().out
     assert "answer flips" in out and "0.667" in out and "undefined" in out and "It does." in out
 
 
-def test_shares_of_all_or_none_keep_an_honest_interval():
-    z2 = 1.959964**2
-    assert mean([1.0] * 30).low == pytest.approx(30 / (30 + z2)) and mean([1.0] * 30).high == 1
-    assert mean([0.0] * 30).high == pytest.approx(z2 / (30 + z2)) and mean([0.0] * 30).low == 0
-    found = mean([1.0, 0.0, 1.0, 1.0])  # Wilson 1927
-    assert found.value == 0.75
-    assert (found.low, found.high) == pytest.approx((0.3006, 0.9544), abs=1e-4)
-    less = mean([-1.0, 0.0, -1.0, -1.0])
-    assert (less.value, less.low, less.high) == pytest.approx((-0.75, -0.9544, -0.3006), abs=1e-4)
+def test_one_case_of_a_hundred_that_differs_does_not_stand_out():
+    row = compared("flips", "share", [1.0] + [0.0] * 99, [0.0] * 100)
+    assert row.p == 1 and not row.stands_out
+    assert row.difference.low < 0 < row.difference.high
+    assert row.value.low > 0  # Wilson's, of the share alone
+    five, six = (compared("flips", "share", [1.0] * n + [0.0] * 94, [0.0] * (94 + n)) for n in (5, 6))
+    assert not five.stands_out and six.stands_out
+
+
+def test_the_mean_of_many_draws_is_no_pair():
+    """A rare event seldom happens to the one, and somewhere among twenty draws: that says nothing."""
+    rng = np.random.default_rng(0)
+    controls = (rng.random((40, 20)) < 0.02).astype(float)
+    row = compared("flips", "share", [0.0] * 40, controls.tolist())
+    assert row.control.value > 0 and not row.stands_out
+    averaged = compared("flips", "share", [0.0] * 40, controls.mean(1).tolist())
+    assert averaged.p < 0.01
+
+
+def test_a_share_is_held_against_the_share_by_chance():
+    shares = [0.05] * 20
+    never = compared("peak", "share", [0.0] * 20, shares, chance=True)
+    often = compared("peak", "share", [1.0] * 8 + [0.0] * 12, shares, chance=True)
+    assert not never.stands_out and often.stands_out and often.is_higher
+
+
+def test_nats_are_never_a_share():
+    row = compared("fall", "nats", [1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0])
+    assert row.value.low < 0 and row.control.low is None and row.difference.low < 0
+
+
+def test_no_interval_is_beyond_what_the_unit_can_be():
+    shares = compared("a", "share", [1.0, 1.0, 0.97, 1.0], [0.0, 0.1, 0.0, 0.0])
+    assert shares.value.high <= 1 and shares.control.low >= 0 and shares.difference.high <= 1
+    maps = compared("a", "Spearman", [0.99, 0.98, 0.6], [-0.9, -0.95, -0.99])
+    assert maps.value.high <= 1 and maps.control.low >= -1 and maps.difference.high <= 2
+
+
+def test_the_more_rows_are_looked_at_the_more_each_must_show():
+    clear = compared("clear", "nats", [1.0] * 8, [0.0] * 8)
+    noise = [compared("noise", "nats", [1.0, -1.0] * 4, [0.0] * 8) for _ in range(9)]
+    alone, (among, *_) = clear.p, looked_at_together([clear, *noise])
+    assert clear.stands_out and among.p == pytest.approx(10 * alone) and not among.stands_out
+
+
+def test_few_cases_never_stand_out():
+    for n in range(1, 6):
+        assert not compared("a", "nats", [5.0 + i for i in range(n)], [0.0] * n).stands_out
+    assert compared("a", "nats", [5.0 + i for i in range(6)], [0.0] * 6).stands_out

@@ -4,20 +4,68 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from typing import Any, Final
 
-from patchlens.bench.intervals import Estimate
+import numpy as np
 
-FORMAT_VERSION = 1
+from patchlens.stats.intervals import Estimate, Range, mean, spread
+
+FORMAT_VERSION: Final = 1
+INTERVAL: Final = "95%, Student's t over seeds, within what is possible"
+
+
+@dataclass(frozen=True)
+class OverSeeds(Estimate):
+    """A mean over seeds; ``seeds`` are the values it comes from, one each, NaN where there is none."""
+
+    seeds: tuple[float, ...] = ()
+
+    @property
+    def mean(self) -> float:
+        """The value, which there always is."""
+        return math.nan if self.value is None else self.value
+
+
+def over_seeds(values: Sequence[float], within: Range, pictures: int) -> OverSeeds | None:
+    """A mean over seeds with its interval.
+
+    Each value is itself a mean over many scenes that no other seed has, so the values are independent,
+    however alike the patches of one scene are. Where all seeds agree to the last bit, as at a share of 0 or
+    1, the interval is over the pictures instead.
+
+    Args:
+        values: one per seed, in the seeds' order; NaN where a seed has nothing to score.
+        within: what a value can be.
+        pictures: how many the values are means over, all seeds together.
+
+    Returns:
+        None with fewer than two values, which tell nothing of how much they vary.
+    """
+    known = np.array([value for value in values if not math.isnan(value)])
+    if len(known) < 2:
+        return None
+    found = mean(known, within) if np.ptp(known) else spread(float(known[0]), 0.0, pictures, within)
+    return OverSeeds(found.value, found.low, found.high, len(known), seeds=tuple(map(float, values)))
+
+
+def clears(value: Estimate, null: Estimate, *, higher_is_better: bool) -> bool:
+    """Whether a value beats a null: its whole interval lies on the better side of the null's.
+
+    Stricter than a test of the difference: two intervals that just touch differ at about the 1% level.
+    """
+    better, worse = (value, null) if higher_is_better else (null, value)
+    low = better.value if better.low is None else better.low
+    high = worse.value if worse.high is None else worse.high
+    return low is not None and high is not None and low > high
 
 
 @dataclass(frozen=True)
 class NullScore:
     """The same measurement where there is nothing to find, and whether the figure beats it."""
 
-    estimate: Estimate
+    estimate: OverSeeds
     cleared: bool
 
 
@@ -27,7 +75,7 @@ class Score:
 
     metric: str
     layer: int | None
-    value: Estimate
+    value: OverSeeds
     nulls: Mapping[str, NullScore]
 
     @property
@@ -95,6 +143,12 @@ class Board:
     versions: Mapping[str, str]
 
 
+_NAMES: Final[Mapping[type, tuple[str, ...]]] = {
+    Score: ("metric", "layer", "value", "nulls", "cleared", "own_layer"),
+    OverSeeds: ("mean", "low", "high", "seeds"),
+}
+
+
 def to_json(board: Board) -> str:
     """The whole board as JSON; a number that is not known is null."""
     return (
@@ -103,13 +157,9 @@ def to_json(board: Board) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Score):
-        return {
-            name: _plain(getattr(value, name))
-            for name in ("metric", "layer", "value", "nulls", "cleared", "own_layer")
-        }
     if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        names = _NAMES.get(type(value)) or tuple(field.name for field in fields(value))
+        return {name: _plain(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {str(key): _plain(own) for key, own in value.items()}
     if isinstance(value, (tuple, list)):

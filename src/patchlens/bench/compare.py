@@ -9,9 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from patchlens.bench.board import Board, ModelScores
+from patchlens.bench.board import INTERVAL, Board, ModelScores
 from patchlens.bench.exam import Exam
-from patchlens.bench.intervals import LEVEL
 from patchlens.bench.probe import shot_for, take
 from patchlens.bench.scoreboard import score_model
 from patchlens.demo import bundled_lenses
@@ -89,7 +88,7 @@ def _lenses(
 
 def _parameters(exam: Exam) -> dict[str, Any]:
     return {
-        "interval": LEVEL,
+        "interval": INTERVAL,
         "validation_seed": exam.validation.seed,
         "validation_pictures": len(exam.validation.pictures),
         "seeds": [batch.seed for batch in exam.seeds],

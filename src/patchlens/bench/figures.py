@@ -66,7 +66,8 @@ def _line(axes: Axes, own: LensScores, name: str, colour: str) -> None:
     at = [score.layer for score in course if score.layer is not None]
     label = fonts.text(own.lens, _NAME_COLUMNS)
     axes.plot(at, [s.value.mean for s in course], color=colour, marker="o", markersize=3, label=label)
-    low, high = [s.value.low for s in course], [s.value.high for s in course]
+    bounds = [(s.value.mean if b is None else b for b in (s.value.low, s.value.high)) for s in course]
+    low, high = zip(*bounds, strict=True)
     axes.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0)
     nulls = [s.nulls[_NULL].estimate.mean for s in course if _NULL in s.nulls]
     if len(nulls) == len(at):

@@ -15,6 +15,7 @@ from patchlens.bench.metrics import best_threshold, hits, iou, marginal_bias, po
 from patchlens.bench.nulls import Null
 from patchlens.bench.probe import TOP, Drift, Seen
 from patchlens.scenes.truth import Truth
+from patchlens.stats.intervals import POSITIVE, SHARE, Range
 from patchlens.stats.ranks import auroc
 
 Layered = NDArray[np.float64]
@@ -37,6 +38,13 @@ class Metric:
     higher_is_better: bool
     read_at: ReadAt
     nulls: tuple[Null, ...]
+
+    @property
+    def within(self) -> Range:
+        """What it can be."""
+        if self.unit != "share":
+            return POSITIVE
+        return SHARE.of_differences if self.name.startswith("net") else SHARE
 
 
 _ON_PATCHES: Final[tuple[Null, ...]] = ("random", "shuffled", "blank", "shift")
@@ -89,17 +97,30 @@ class Map:
 
 @dataclass
 class Tally:
-    """Sums over pictures: of each metric ``[layer]`` with its count, the maps, and drift by kind."""
+    """Sums over pictures: of each metric ``[layer]`` with its count, the maps, and drift by kind.
+
+    ``scored`` counts the pictures that had something for a metric to score.
+    """
 
     totals: dict[str, tuple[Layered, float]] = field(default_factory=dict[str, "tuple[Layered, float]"])
+    scored: dict[str, float] = field(default_factory=dict[str, float])
     maps: list[Map] = field(default_factory=list[Map])
     drift: dict[FitKind, Drift] = field(default_factory=dict[FitKind, Drift])
 
-    def add(self, name: str, total: Layered, count: float) -> None:
-        """Add a picture's sum ``[layer]`` of a metric."""
+    def add(self, name: str, total: Layered, count: float, pictures: float = 1) -> None:
+        """Add the sum ``[layer]`` of a metric over a picture, or a part of one."""
         if count:
             before, counted = self.totals.get(name, (np.zeros_like(total), 0.0))
             self.totals[name] = before + total, counted + count
+            self.scored[name] = self.scored.get(name, 0.0) + pictures
+
+    @property
+    def pictures(self) -> dict[str, int]:
+        """How many pictures each share is over."""
+        counts = {name: round(n) for name, n in self.scored.items()}
+        if {"readable_top5", "false_top5"} <= counts.keys():
+            counts["net_top5"] = min(counts["readable_top5"], counts["false_top5"])
+        return {**counts, "miou": round(sum(own.weight for own in self.maps))}
 
     def values(self, thresholds: Layered | None) -> dict[str, Layered]:
         """Each metric's value ``[layer]`` over all pictures; metrics with nothing to score are left out.
@@ -124,7 +145,7 @@ class Tally:
         """The sums of some layers, without drift."""
         totals = {name: (total[rows], count) for name, (total, count) in self.totals.items()}
         maps = [Map(own.scores[rows], own.positive, own.weight) for own in self.maps]
-        return Tally(totals, maps)
+        return Tally(totals, self.scored, maps)
 
     def constants(self) -> dict[str, Layered]:
         """KL and bias ``[layer]`` of a lens that says the same everywhere; see `patchlens.bench.nulls`."""
@@ -187,8 +208,8 @@ def score_maps(
         positive = truth.covered[n]
         scores = seen.concepts[..., concepts.keys.index(truth.names[n])].copy()
         tally.maps.append(Map(scores, positive, 1 / len(rows)))
-        tally.add("auroc_all", auroc(scores, positive) / len(rows), 1 / len(rows))
-        tally.add("pointing", pointing(scores, positive) / len(rows), 1 / len(rows))
+        tally.add("auroc_all", auroc(scores, positive) / len(rows), *(1 / len(rows),) * 2)
+        tally.add("pointing", pointing(scores, positive) / len(rows), *(1 / len(rows),) * 2)
         others = truth.covered[np.arange(len(truth.names)) != n].any(0) & ~positive
         if others.any():
             either = positive | others

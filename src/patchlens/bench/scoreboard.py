@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from patchlens.bench.board import LensScores, ModelScores, NullScore, Score
+from patchlens.bench.board import LensScores, ModelScores, NullScore, OverSeeds, Score, clears, over_seeds
 from patchlens.bench.exam import Exam
 from patchlens.bench.examine import Subject, Tallies, examine, find_candidates
 from patchlens.bench.gaze import LOOKERS, Looker
-from patchlens.bench.intervals import Estimate, clears, estimate
 from patchlens.bench.nulls import Null
 from patchlens.bench.score import METRICS, Layered, Metric, Tally, best_thresholds, mean_elsewhere
 from patchlens.bench.watch import best_ways, watch
@@ -24,10 +23,14 @@ from patchlens.progress import Progress
 
 @dataclass(frozen=True)
 class SeedScores:
-    """One lens on the pictures of one seed: each metric's value ``[layer]``, and the same of each null."""
+    """One lens on the pictures of one seed: each metric's value ``[layer]``, and the same of each null.
+
+    ``pictures`` counts, by metric, those that it is over.
+    """
 
     values: Mapping[str, Layered]
     nulls: Mapping[Null, Mapping[str, Layered]]
+    pictures: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ def seed_scores(tallies: Tallies, chosen: Chosen, *, layers_alike: bool) -> Seed
     nulls["constant"] = tallies.real.constants()
     if layers_alike and all(len(own) > 1 for own in values.values()):
         nulls["shift"] = mean_elsewhere(values)
-    return SeedScores(values, nulls)
+    return SeedScores(values, nulls, tallies.real.pictures)
 
 
 def lens_scores(
@@ -197,10 +200,12 @@ def _score(
     leave_out: Sequence[Null] = (),
 ) -> Score | None:
     """A metric at a layer, or over those before the last; None where fewer than two seeds have it."""
+    pictures = sum(seed.pictures.get(metric.name, 1) for seed in seeds)
 
-    def over(values: Sequence[Mapping[str, Layered]]) -> Estimate | None:
+    def over(values: Sequence[Mapping[str, Layered]]) -> OverSeeds | None:
         own = [value.get(metric.name, np.full(len(layers), np.nan)) for value in values]
-        return estimate([float(v[:-1].mean() if row is None else v[row]) for v in own])
+        found = [float(v[:-1].mean() if row is None else v[row]) for v in own]
+        return over_seeds(found, metric.within, pictures)
 
     value = over([seed.values for seed in seeds])
     if value is None:

@@ -26,7 +26,7 @@ NAMES: Final = {
     "bias_answer": "bias on answer, bits",
 }
 RULE: Final = (
-    "± is half of the 95% interval over seeds. Under each figure stands the null that comes nearest. A null "
+    "In brackets stands the 95% interval over seeds, under each figure the null that comes nearest. A null "
     "marked ✗ is not beaten by the figure above it: their intervals overlap, or the null is better."
 )
 
@@ -49,14 +49,14 @@ def cell(score: Score | None, metric: Metric) -> Cell:
     """What stands in the table; a dash where a lens has no such figure."""
     if score is None:
         return Cell("–", "", cleared=True)
-    value = f"{score.value.mean:.3f} ±{score.value.half_width:.3f}"
+    value = str(score.value)
     asked = {name: null for name, null in score.nulls.items() if name != "shift"}
     if not asked:
         return Cell(value, "no null", cleared=True)
     sign = 1 if metric.higher_is_better else -1
     shown = {name: null for name, null in asked.items() if not null.cleared} or asked
     name, null = max(shown.items(), key=lambda item: sign * item[1].estimate.mean)
-    return Cell(value, f"{name} {null.estimate.mean:.3f} ±{null.estimate.half_width:.3f}", score.cleared)
+    return Cell(value, f"{name} {null.estimate}", score.cleared)
 
 
 def layers(own: LensScores) -> tuple[str, str]:

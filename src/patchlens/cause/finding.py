@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from patchlens.stats.intervals import Array, Estimate, bootstrap, wilson
+from patchlens.stats.chance import LEVEL, against_chances, exchanged, holm
+from patchlens.stats.intervals import (
+    FREE,
+    OF_UNIT,
+    SHARE,
+    Estimate,
+    Jackknife,
+    differing,
+    mean,
+)
 
 
 @dataclass(frozen=True)
 class Row:
     """A figure, the same under the control (None where it is a control itself), and their difference.
 
-    ``difference`` is taken case by case, so that what varies between pictures does not count.
+    ``difference`` is taken case by case, so that what varies between pictures does not count. ``p`` is of its
+    being none, two-sided, and corrected where a headline is looked for among several rows.
     """
 
     name: str
@@ -24,14 +34,12 @@ class Row:
     value: Estimate
     control: Estimate | None = None
     difference: Estimate | None = None
+    p: float | None = None
 
     @property
     def stands_out(self) -> bool:
-        """Whether the interval of the difference leaves out 0."""
-        own = self.difference
-        return (
-            own is not None and own.low is not None and own.high is not None and (own.low > 0 or own.high < 0)
-        )
+        """Whether chance gives so large a difference at most once in twenty times, on both sides together."""
+        return self.p is not None and self.p <= LEVEL
 
     @property
     def is_higher(self) -> bool:
@@ -61,39 +69,55 @@ class Finding:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def mean(values: Sequence[float | None], seed: int = 0) -> Estimate:
-    """Mean over cases with its 95% interval, cases resampled; those without a value are left out.
-
-    One case alone has no interval: resampling it would give the same case again, as if nothing could vary.
-    For the same reason shares of yes and no (values 0 and 1, or 0 and -1 of a difference) get Wilson's
-    interval, which has a width even where all cases agree.
-    """
-    known = np.array([value for value in values if value is not None], np.float64)
-    if not len(known):
-        return Estimate(None, None, None)
-    if len(known) == 1:
-        return Estimate(float(known[0]), None, None)
-    if np.isin(known, (0.0, 1.0)).all():
-        return wilson(float(known.mean()), len(known))
-    if np.isin(known, (0.0, -1.0)).all():
-        less = wilson(-float(known.mean()), len(known))
-        return Estimate(*(None if bound is None else -bound for bound in (less.value, less.high, less.low)))
-    return bootstrap(np.ones(len(known)), [known[:, None]], _first, seed)
-
-
 def compared(
     name: str,
     unit: str,
     values: Sequence[float | None],
-    controls: Sequence[float | None],
-    seed: int = 0,
+    controls: Sequence[float | Sequence[float] | None],
+    *,
+    chance: bool = False,
 ) -> Row:
-    """A row of a figure and its control, over the cases that have both."""
-    both = [(v, c) for v, c in zip(values, controls, strict=True) if v is not None and c is not None]
-    own, other = [v for v, _ in both], [c for _, c in both]
-    difference = mean([v - c for v, c in both], seed)
-    return Row(name, unit, mean(own, seed), mean(other, seed), difference)
+    """A row of a figure and its control, over the cases that have both.
+
+    Args:
+        name: what is measured.
+        unit: of all figures; a share and the like are kept within what they can be.
+        values: one per case.
+        controls: of each case, or several draws of a control, which count by their mean.
+        chance: whether controls are shares that chance alone would give, and not measured.
+    """
+    pairs = [
+        (value, np.atleast_1d(np.asarray(control, np.float64)))
+        for value, control in zip(values, controls, strict=True)
+        if value is not None and control is not None
+    ]
+    own = np.array([value for value, _ in pairs], np.float64)
+    other = np.array([drawn.mean() for _, drawn in pairs], np.float64)
+    within = OF_UNIT.get(unit, FREE)
+    by_yes_or_no = within == SHARE and any(np.isin(side, (0.0, 1.0)).all() for side in (own, other))
+    difference = (differing if by_yes_or_no else mean)(own - other, within.of_differences)
+    p = (
+        against_chances(own.tolist(), other.tolist())
+        if chance
+        else exchanged([np.append(value, drawn) for value, drawn in pairs])
+    )
+    return Row(name, unit, mean(own, within), mean(other.tolist(), within), difference, p)
 
 
-def _first(means: Sequence[Array]) -> Array:
-    return means[0][:, 0]
+def jackknifed(name: str, unit: str, own: Jackknife, control: Jackknife) -> Row:
+    """A row of a figure that is no mean over cases, and its control."""
+    within = OF_UNIT.get(unit, FREE)
+    difference = own - control
+    return Row(
+        name,
+        unit,
+        own.estimate(within),
+        control.estimate(within),
+        difference.estimate(within.of_differences),
+        difference.p,
+    )
+
+
+def looked_at_together(rows: Sequence[Row]) -> list[Row]:
+    """Rows among which a headline is looked for, their ``p`` corrected by Holm for the number of looks."""
+    return [replace(row, p=p) for row, p in zip(rows, holm([row.p for row in rows]), strict=True)]

@@ -8,7 +8,6 @@ from rich.table import Table
 from rich.text import Text
 
 from patchlens.cause.finding import Finding, Row
-from patchlens.stats.intervals import Estimate
 from patchlens.views.terminal import print_table
 from patchlens.views.words import visible_text
 
@@ -36,15 +35,8 @@ def _cells(row: Row) -> tuple[Text, ...]:
     style = "bold" if row.stands_out else ""
     return (
         Text(visible_text(row.name), style=style),
-        Text(_told(row.value)),
-        Text(_told(row.control), style="dim"),
-        Text(_told(row.difference), style=style),
+        Text(str(row.value)),
+        Text("" if row.control is None else str(row.control), style="dim"),
+        Text("" if row.difference is None else str(row.difference), style=style),
         Text(row.unit, style="dim"),
     )
-
-
-def _told(found: Estimate | None) -> str:
-    """A value with its interval, alone where it has none, as with a single case."""
-    if found is None:
-        return ""
-    return str(found) if found.value is None or found.low is not None else f"{found.value:.3f}"

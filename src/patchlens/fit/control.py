@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchlens.fit.measure import KindSums
-from patchlens.stats.intervals import Estimate, bootstrap
+from patchlens.stats.intervals import Estimate, Range, jackknife
 
 Array = NDArray[np.float64]
 LENSES = ("raw", "tuned", "control")
@@ -54,9 +54,7 @@ class Control:
 def _share(estimate: Estimate) -> str:
     if estimate.value is None:
         return "no share (the tuned lens gains nothing)"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.0%}"
-    return f"{estimate.value:.0%} ({estimate.low:.0%} to {estimate.high:.0%})"
+    return estimate.text(".0%")
 
 
 def surviving(means: Sequence[Array]) -> Array:
@@ -77,20 +75,24 @@ def surviving(means: Sequence[Array]) -> Array:
     return np.where(gain > 0, 1 - lost / np.where(gain > 0, gain, 1.0), np.nan)
 
 
-def judge(tuned: KindSums, control: KindSums, seed: int) -> Control:
+def judge(tuned: KindSums, control: KindSums) -> Control:
     """Compare lenses ``raw`` and ``tuned`` with ``control``, measured on the same answer positions."""
     sums = {"raw": tuned.lenses["raw"], "tuned": tuned.lenses["tuned"], "control": control.lenses["control"]}
     count = tuned.count
     top1 = {lens: own.top1.sum(0) / count.sum() for lens, own in sums.items()}
     logprob = {lens: -own.cross_entropy.sum(0) / count.sum() for lens, own in sums.items()}
+
+    def share(of_lenses: Sequence[Array]) -> Estimate:
+        return jackknife(count, of_lenses, surviving).estimate(Range(high=1.0))
+
     return Control(
         pictures=int((count > 0).sum()),
         positions=int(count.sum()),
         top1={lens: means.tolist() for lens, means in top1.items()},
         logprob={lens: means.tolist() for lens, means in logprob.items()},
         surviving_by_layer={"top1": _by_layer(top1), "logprob": _by_layer(logprob)},
-        surviving_top1=bootstrap(count, [sums[lens].top1 for lens in LENSES], surviving, seed),
-        surviving_logprob=bootstrap(count, [-sums[lens].cross_entropy for lens in LENSES], surviving, seed),
+        surviving_top1=share([sums[lens].top1 for lens in LENSES]),
+        surviving_logprob=share([-sums[lens].cross_entropy for lens in LENSES]),
     )
 
 

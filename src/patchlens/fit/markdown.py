@@ -13,7 +13,7 @@ KL is KL(p_final ‖ p_lens) in nats. Bias is KL(mean of p_final ‖ mean of p_l
 positions (Belrose et al. 2023). CE is the cross-entropy on the model's own next token in nats, agreement how
 often that token is the lens's first. Gap is held-out minus train KL of the tuned lens: where it is large, the
 lens knows its own pictures better than others. The last layer has no lens; it is the model. Train figures are
-of no more items than are held out. Brackets are 95% intervals, pictures resampled whole.
+of no more items than are held out. Brackets are 95% intervals over pictures.
 
 Left out of fit and figures: the first position of each sequence; the first {EARLY} of texts without picture
 of more than {LONG} positions; sinks, whose state at any layer is over {SINKS.factor:g} times as long as the

@@ -14,7 +14,7 @@ from patchlens.axes import FitKind
 from patchlens.files import write_atomically
 from patchlens.fit.control import Control
 from patchlens.fit.measure import KindSums
-from patchlens.stats.intervals import Estimate, bootstrap
+from patchlens.stats.intervals import POSITIVE, Estimate, jackknife
 
 MEASURES = ("kl", "bias_bits", "cross_entropy", "top1")
 HALVES = ("first half", "second half")
@@ -116,7 +116,7 @@ def scores(sums: KindSums, lens: str) -> Scores:
 
 
 def kind_report(
-    held_out: KindSums, train: KindSums, *, fitted: int, d_model: int, strength: float, seed: int
+    held_out: KindSums, train: KindSums, *, fitted: int, d_model: int, strength: float
 ) -> KindReport:
     """Put the figures of one kind of position together."""
     sides: Mapping[str, KindSums] = {"held_out": held_out, "train": train}
@@ -129,11 +129,11 @@ def kind_report(
         positions={side: int(own.count.sum()) for side, own in sides.items()},
         scores=table,
         overfit=gap.tolist(),
-        headline=headline(held_out, seed),
+        headline=headline(held_out),
     )
 
 
-def headline(sums: KindSums, seed: int) -> dict[str, dict[str, Estimate]]:
+def headline(sums: KindSums) -> dict[str, dict[str, Estimate]]:
     """Mean KL over each half of the layers, by lens, with intervals over pictures."""
 
     def mean(means: Sequence[Any]) -> Any:
@@ -143,7 +143,8 @@ def headline(sums: KindSums, seed: int) -> dict[str, dict[str, Estimate]]:
     spans = (slice(0, n_layers // 2), slice(n_layers // 2, n_layers))
     return {
         half: {
-            lens: bootstrap(sums.count, [own.kl[:, span]], mean, seed) for lens, own in sums.lenses.items()
+            lens: jackknife(sums.count, [own.kl[:, span]], mean).estimate(POSITIVE)
+            for lens, own in sums.lenses.items()
         }
         for half, span in zip(HALVES, spans, strict=True)
         if span.start < span.stop

@@ -135,7 +135,6 @@ class _Fit:
                     fitted=lens.positions[kind],
                     d_model=self.adapter.d_model,
                     strength=strengths[kind],
-                    seed=self.settings.seed,
                 )
                 for kind in lens.kinds
                 if kind in held_out and kind in train
@@ -227,7 +226,7 @@ class _Fit:
             return None
         control, _ = self._solve(train, validation, "control", [strengths["answer"]])
         sums = self._measure({"control": control}, "held_out", ["answer"])
-        return judge(held_out["answer"], sums["answer"], self.settings.seed)
+        return judge(held_out["answer"], sums["answer"])
 
     def _shuffled(self, side: Side) -> Batches:
         store = self.gathered.store

@@ -1,4 +1,4 @@
-"""Ranks, the area under the ROC curve, and rank correlation with and without a third thing held fixed."""
+"""The area under the ROC curve, and rank correlation with and without a third thing held fixed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.floating[Any]]
@@ -15,7 +16,7 @@ Numbers = NDArray[np.floating[Any]]
 def auroc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Area under the ROC curve: how often a positive outscores a negative, a tie counting half.
 
-    The Mann-Whitney statistic from mid-ranks, divided by the number of pairs. 0.5 is chance.
+    The Mann-Whitney statistic from ranks, divided by the number of pairs. 0.5 is chance.
 
     Args:
         scores: ``[.., n]``.
@@ -28,22 +29,8 @@ def auroc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> NDArray[
     n_pairs = n_positive * (len(positive) - n_positive)
     if not n_pairs:
         return np.full(scores.shape[:-1], np.nan)
-    above = mid_ranks(scores)[..., positive].sum(-1) - n_positive * (n_positive + 1) / 2
+    above = rankdata(scores, axis=-1)[..., positive].sum(-1) - n_positive * (n_positive + 1) / 2
     return above / n_pairs
-
-
-def mid_ranks(scores: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Rank from 1 of each score ``[.., n]`` along the last axis; equal ones share the mean of their ranks."""
-    order = np.argsort(scores, -1, kind="stable")
-    ranked = np.take_along_axis(scores, order, -1)
-    place = np.broadcast_to(np.arange(1.0, scores.shape[-1] + 1), scores.shape)
-    new = np.concatenate([np.ones_like(ranked[..., :1], bool), ranked[..., 1:] != ranked[..., :-1]], -1)
-    last = np.concatenate([new[..., 1:], np.ones_like(new[..., :1])], -1)
-    first_of_run = np.maximum.accumulate(np.where(new, place, 0), -1)
-    last_of_run = np.minimum.accumulate(np.where(last, place, np.inf)[..., ::-1], -1)[..., ::-1]
-    ranks = np.empty(scores.shape)
-    np.put_along_axis(ranks, order, (first_of_run + last_of_run) / 2, -1)
-    return ranks
 
 
 def spearman(first: Numbers, second: Numbers) -> Array:
@@ -56,7 +43,7 @@ def spearman(first: Numbers, second: Numbers) -> Array:
     Returns:
         ``[..]``, -1 to 1; NaN where one of them is the same everywhere.
     """
-    return correlated(mid_ranks(first), mid_ranks(second))
+    return correlated(rankdata(first, axis=-1), rankdata(second, axis=-1))
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
@@ -71,20 +58,6 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float |
         return None
     found = float(spearman(one, other))
     return None if np.isnan(found) else found
-
-
-def partial_spearman(first: Numbers, second: Numbers, given: Numbers) -> Array:
-    """Rank correlation of two with the ranks of a third held fixed (partial correlation of first order).
-
-    Args:
-        first: ``[.., n]``.
-        second: ``[.., n]``.
-        given: ``[.., n]``.
-
-    Returns:
-        ``[..]``; NaN where one is the same everywhere, or ranked exactly as ``given``.
-    """
-    return partial(spearman(first, second), spearman(first, given), spearman(second, given))
 
 
 def partial(together: Array, first_given: Array, second_given: Array) -> Array:

@@ -137,7 +137,13 @@ def _finding(
     texts = [answer_text(adapter.tokenizer, ids) for ids in (answer, *said)]
     flips = [float(text != texts[0]) for text in texts[1:]]
     rows = tuple(
-        Row(name, unit, _alone(own), _alone(float(np.mean(control))), _alone(own - float(np.mean(control))))
+        Row(
+            name,
+            unit,
+            Estimate(own),
+            Estimate(float(np.mean(control))),
+            Estimate(own - float(np.mean(control))),
+        )
         for name, unit, own, control in (
             ("fall of the answer's log-probability", "nats", falls[0], falls[1:]),
             ("the answer is another", "share", flips[0], flips[1:]),
@@ -171,7 +177,3 @@ def _notes(changes: Sequence[Written]) -> tuple[str, ...]:
         if own.is_all
     ]
     return (plain, *same)
-
-
-def _alone(value: float) -> Estimate:
-    return Estimate(value, None, None)

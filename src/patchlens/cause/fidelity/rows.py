@@ -1,4 +1,4 @@
-"""From records of fidelity to rows with intervals: pictures are resampled, directions are what is ranked."""
+"""From records of fidelity to rows with intervals over pictures; directions are what is ranked."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
-from patchlens.cause.finding import Row, mean
-from patchlens.stats.intervals import RESAMPLES, Estimate
-from patchlens.stats.ranks import correlated, mid_ranks, partial
+from patchlens.cause.finding import Row, compared, jackknifed, looked_at_together
+from patchlens.stats.intervals import OF_UNIT, Jackknife, halves
+from patchlens.stats.ranks import correlated, partial
 
 Array = NDArray[np.float64]
-Figures = Mapping[str, Array]
-"""By name, rank correlations with the true effect: ``[1 + resample, layer]``, all pictures first."""
+Figures = Mapping[str, Sequence[Jackknife]]
+"""By name, rank correlations with the true effect: their mean over layers, then each layer's."""
 UNIT: Final = "Spearman"
 _SHUFFLES: Final = 20
-_WIDE: Final = 1.96
 
 
 def rows_of(
@@ -34,23 +34,27 @@ def rows_of(
         lenses: names, the logit lens among them or not.
         layers: their numbers, in the records' order.
         basis: whether lenses were asked of the same directions, so that they can be compared.
-        seed: of resamples and shuffles.
+        seed: of shuffles and halves.
     """
-    figures = {name: resampled(records, name, seed) for name in lenses}
-    rows: list[Row] = []
-    for name, own in figures.items():
-        rows += _means(own, name)
-        if name != "logit" and "logit" in figures and basis == "principal":
-            rows.append(_row(f"{name}, against logit", own["lens"], figures["logit"]["lens"]))
-        rows.append(_word(records, name, seed))
-    return (
-        *rows,
-        *(
-            _row(f"{name}, layer {layer}, against size", own["lens"], own["size"], index)
-            for name, own in figures.items()
-            for index, layer in enumerate(layers)
-        ),
+    figures = {name: figures_of(records, name, seed) for name in lenses}
+    against = looked_at_together(
+        [_row(f"{name}, against size", own, "size") for name, own in figures.items()]
     )
+    rows: list[Row] = []
+    for (name, own), beside in zip(figures.items(), against, strict=True):
+        first, *more = _means(own, name)
+        rows += [first, beside, *more]
+        if name != "logit" and "logit" in figures and basis == "principal":
+            rows.append(
+                jackknifed(f"{name}, against logit", UNIT, own["lens"][0], figures["logit"]["lens"][0])
+            )
+        rows.append(_word(records, name, seed))
+    by_layer = [
+        _row(f"{name}, layer {layer}, against size", own, "size", index)
+        for name, own in figures.items()
+        for index, layer in enumerate(layers, 1)
+    ]
+    return (*rows, *looked_at_together(by_layer))
 
 
 def sentence_of(rows: Sequence[Row], lenses: Sequence[str]) -> str:
@@ -71,66 +75,57 @@ def sentence_of(rows: Sequence[Row], lenses: Sequence[str]) -> str:
     )
 
 
-def resampled(records: Sequence[Mapping[str, Any]], name: str, seed: int) -> Figures:
-    """Rank correlations over directions, of effects averaged over pictures, under resamples of the pictures.
+def figures_of(records: Sequence[Mapping[str, Any]], name: str, seed: int) -> Figures:
+    """Rank correlations over directions, of effects averaged over pictures: all of them, and halves.
 
     ``lens`` is what the lens foretold against the true effect, ``size`` the size of the step in its place,
     ``shift`` another layer's lens, ``shuffled`` the mean over shuffles of the directions, and ``beyond``
     what is left of ``lens`` with the size held fixed.
     """
-    n = len(records)
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES) if n > 1 else np.ones((0, 1))
-    weights = np.concatenate([np.ones((1, n)), weights]) / n
+    weights = halves(len(records), seed)
     ranks = {
-        field: mid_ranks(np.tensordot(weights, _stacked(records, name, field), 1))
+        field: rankdata(np.tensordot(weights, _stacked(records, name, field), 1), axis=-1)
         for field in ("foretold", "true", "size", "shift")
     }
     true, size = ranks["true"], ranks["size"]
     found = {field: correlated(ranks[field], true) for field in ("foretold", "size", "shift")}
+    rng = np.random.default_rng(seed)
     orders = [rng.permutation(true.shape[-1]) for _ in range(_SHUFFLES)]
-    return {
+    shuffled = [correlated(ranks["foretold"][..., order], true) for order in orders]
+    every = {
         "lens": found["foretold"],
         "size": found["size"],
         "shift": found["shift"],
-        "shuffled": np.mean([correlated(ranks["foretold"][..., order], true) for order in orders], axis=0),
+        "shuffled": np.mean(shuffled, axis=0),
         "beyond": partial(found["foretold"], correlated(ranks["foretold"], size), found["size"]),
     }
+    return {field: over_pictures(values, len(records)) for field, values in every.items()}
 
 
-def interval(values: Array) -> Estimate:
-    """The first value, 1.96 standard deviations of the others to either side.
+def over_pictures(values: Array, n: int) -> tuple[Jackknife, ...]:
+    """The mean over layers, then each layer, of figures ``[1 + half, layer]`` over ``n`` pictures, all first.
 
-    Means of a resample are noisier than those of all pictures, and noise lowers a rank correlation: resamples
-    lie below the value, so that their percentiles would not stand around it. For the same reason the value
-    itself errs low if pictures are few, which the interval does not make up for.
-
-    Args:
-        values: ``[1 + resample]``, that of all pictures first; no resample gives no interval.
+    Noise lowers a rank correlation, so that the figure errs low where pictures are few. The interval does not
+    make up for that.
     """
-    if np.isnan(values[0]):
-        return Estimate(None, None, None)
-    if len(values) < 3 or np.isnan(values).any():
-        return Estimate(float(values[0]), None, None)
-    wide = _WIDE * float(values[1:].std(ddof=1))
-    return Estimate(float(values[0]), float(values[0]) - wide, float(values[0]) + wide)
+    columns = np.column_stack([values.mean(1), values]).T
+    return tuple(Jackknife(float(own[0]), own[1:], n, n // 2) for own in columns)
 
 
 def _means(own: Figures, name: str) -> list[Row]:
     rows = [
-        _row(name, own["lens"], own["shuffled"]),
-        _row(f"{name}, against size", own["lens"], own["size"]),
-        Row(f"{name}, size held fixed", UNIT, interval(own["beyond"].mean(1))),
+        _row(name, own, "shuffled"),
+        Row(f"{name}, size held fixed", UNIT, own["beyond"][0].estimate(OF_UNIT[UNIT])),
     ]
-    if not np.array_equal(own["lens"], own["shift"], equal_nan=True):
-        rows.append(_row(f"{name}, against another layer's lens", own["lens"], own["shift"]))
+    shift = zip(own["lens"], own["shift"], strict=True)
+    if not all(np.array_equal(lens.parts, other.parts, equal_nan=True) for lens, other in shift):
+        rows.append(_row(f"{name}, against another layer's lens", own, "shift"))
     return rows
 
 
-def _row(name: str, own: Array, control: Array, layer: int | None = None) -> Row:
-    """A figure, its control and their difference: the mean over layers, or of one."""
-    pair = [each.mean(1) if layer is None else each[:, layer] for each in (own, control)]
-    return Row(name, UNIT, *(interval(each) for each in (*pair, pair[0] - pair[1])))
+def _row(name: str, own: Figures, control: str, place: int = 0) -> Row:
+    """What the lens foretells, a control, and their difference."""
+    return jackknifed(name, UNIT, own["lens"][place], own[control][place])
 
 
 def _word(records: Sequence[Mapping[str, Any]], name: str, seed: int) -> Row:
@@ -138,21 +133,12 @@ def _word(records: Sequence[Mapping[str, Any]], name: str, seed: int) -> Row:
     rng = np.random.default_rng([seed, 18])
     pairs: list[tuple[float, float]] = []
     for record in records:
-        foretold, true = (mid_ranks(np.array(record[name][field])) for field in ("word", "true_word"))
+        foretold, true = (rankdata(record[name][field], axis=-1) for field in ("word", "true_word"))
         order = rng.permutation(foretold.shape[1])
         both = correlated(foretold, true), correlated(foretold[:, order], true)
         if not np.isnan(both).all(axis=1).any():
             pairs.append((float(np.nanmean(both[0])), float(np.nanmean(both[1]))))
-    label = f"{name}, answer's word"
-    if len(records) < 2:
-        return Row(label, UNIT, Estimate(pairs[0][0] if pairs else None, None, None))
-    return Row(
-        label,
-        UNIT,
-        mean([own for own, _ in pairs], seed),
-        mean([control for _, control in pairs], seed),
-        mean([own - control for own, control in pairs], seed),
-    )
+    return compared(f"{name}, answer's word", UNIT, *([pair[side] for pair in pairs] for side in (0, 1)))
 
 
 def _stacked(records: Sequence[Mapping[str, Any]], name: str, field: str) -> Array:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from patchlens.cause.cases import Case
-from patchlens.cause.finding import Finding, Row, compared, mean
+from patchlens.cause.finding import Finding, Row, compared
 from patchlens.cause.grounding.replaced import CONTROL, KINDS
-from patchlens.cause.grounding.verdict import THRESHOLD, VERDICTS, Evidence, Under, weigh
+from patchlens.cause.grounding.verdict import FLOOR, THRESHOLD, VERDICTS, Evidence, Under, weigh
 from patchlens.cause.ledger import Record
+from patchlens.stats.intervals import SHARE, Bound, Estimate, bound_of, mean
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,17 @@ def judged(model: str, about: str, verdicts: Sequence[Verdicts], parameters: Map
         notes.append(f"nor can {len(blank) - 3} more")
     if len(verdicts) <= parameters["others"]:
         notes.append("this set has too few other pictures: drawn scenes were shown as some or all of them")
+    effects = _effects(known)
+    if any(row.value.bound for row in effects):
+        notes.append(
+            f"changes count as {-FLOOR:.2f} nats at most, so some means and intervals err to one side"
+        )
     return Judged(
         "grounding",
         model,
         about,
         len(known),
-        (*_effects(known), *(_shares(known) if len(known) > 1 else ()), *planted),
+        (*effects, *(_shares(known) if len(known) > 1 else ()), *planted),
         _sentence(known, planted),
         {**parameters, "threshold_nats": THRESHOLD},
         tuple(notes),
@@ -102,11 +108,21 @@ def judged(model: str, about: str, verdicts: Sequence[Verdicts], parameters: Map
 def _effects(known: Sequence[Verdicts]) -> list[Row]:
     """How far each kind of picture takes the answer's log-probability down, beside the faint noise."""
     found = [one.seen.whole for one in known if one.seen is not None]
-    control = [own.drops[CONTROL] for own in found]
-    return [
-        compared(f"less likely under {kind}", "nats", [own.drops[kind] for own in found], control)
-        for kind in KINDS
-    ]
+    return [_effect(found, kind) for kind in KINDS]
+
+
+def _effect(found: Sequence[Evidence], kind: str) -> Row:
+    own, control = ([one.drops[name] for one in found] for name in (kind, CONTROL))
+    row = compared(f"less likely under {kind}", "nats", own, control)
+    cut: list[Bound | None] = [one.bounds.get(kind) for one in found]
+    control_cut: list[Bound | None] = [one.bounds.get(CONTROL) for one in found]
+    assert row.control and row.difference
+    return replace(
+        row,
+        value=replace(row.value, bound=bound_of(cut)),
+        control=replace(row.control, bound=bound_of(control_cut)),
+        difference=replace(row.difference, bound=bound_of(cut, control_cut)),
+    )
 
 
 def _shares(known: Sequence[Verdicts]) -> list[Row]:
@@ -133,9 +149,11 @@ def _planted(known: Sequence[Verdicts]) -> tuple[Row, ...]:
     right = [*opened, *fixed]
     return (
         compared("planted: needs the picture, called grounded", "share", opened, hidden),
-        Row("planted: settled by what is said, called prior", "share", mean(fixed), mean(called)),
+        Row(
+            "planted: settled by what is said, called prior", "share", mean(fixed, SHARE), mean(called, SHARE)
+        ),
         compared("planted: pictures hidden from the model, called prior", "share", blind, intact),
-        Row("planted: verdicts right, the first two", "share", mean(right)),
+        Row("planted: verdicts right, the first two", "share", mean(right, SHARE)),
     )
 
 
@@ -176,12 +194,17 @@ _MEANS: Final = {
 }
 
 
+def _nats(value: float, bound: Bound | None) -> str:
+    return Estimate(value, bound=bound).text(".2f")
+
+
 def _about_one(one: Verdicts) -> str:
     assert one.seen is not None
     whole = one.seen.whole
     still = [share for kind, share in whole.kept.items() if kind != CONTROL]
     return (
         f'"{one.seen.answer}" is {whole.verdict}: {_MEANS[whole.verdict]}. Replacing the picture makes it '
-        f"less likely by {whole.drop:.2f} nats, faint noise by {whole.drops[CONTROL]:.2f}; of {len(still)} "
+        f"less likely by {_nats(whole.drop, whole.bound)} nats, faint noise by "
+        f"{_nats(whole.drops[CONTROL], whole.bounds.get(CONTROL))}; of {len(still)} "
         f"ways to replace it {sum(share == 1 for share in still)} always leave the answer as it was."
     )

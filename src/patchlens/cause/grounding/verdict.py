@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from patchlens.cause.grounding.replaced import CONTROL, SCRAMBLED
+from patchlens.stats.intervals import Bound, bound_of
 
 Verdict = Literal["grounded", "prior", "inverted", "unclear"]
 VERDICTS: Final[tuple[Verdict, ...]] = ("grounded", "prior", "inverted", "unclear")
@@ -43,12 +44,16 @@ class Evidence:
     ``drops`` are nats by which an answer, or one token of it, is less likely, and ``kept`` how often it is
     said all the same, by kind of replaced picture, each a mean over the pictures of the kind. ``drop`` is the
     mean over all kinds but the control and scrambled pictures, which still show what the parts look like.
+    ``bounds`` names the kinds under which a drop was cut off at `FLOOR`, so that it is "at least" or "at
+    most" what ``drops`` says; ``bound`` says so of ``drop``.
     """
 
     verdict: Verdict
     drop: float
     drops: Mapping[str, float]
     kept: Mapping[str, float]
+    bounds: Mapping[str, Bound | None] = field(default_factory=dict[str, "Bound | None"])
+    bound: Bound | None = None
 
 
 def verdict(drop: float, kept: Mapping[str, float]) -> Verdict:
@@ -81,12 +86,24 @@ def weigh(own: Sequence[float], under: Sequence[Under], token: int | None = None
     chosen = range(len(own)) if token is None else [token]
     drops: dict[str, list[float]] = {}
     kept: dict[str, list[bool]] = {}
+    cut: dict[str, list[Bound | None]] = {}
     for one in under:
         lost = sum(max(own[i], FLOOR) - max(one.logprobs[i], FLOOR) for i in chosen)
-        drops.setdefault(one.kind, []).append(min(max(lost, FLOOR), -FLOOR))
+        counted = min(max(lost, FLOOR), -FLOOR)
+        drops.setdefault(one.kind, []).append(counted)
+        cut.setdefault(one.kind, []).append(_cut(sum(own[i] - one.logprobs[i] for i in chosen), counted))
         kept.setdefault(one.kind, []).append(one.same if token is None else one.kept[token])
     mean_drops = {kind: sum(values) / len(values) for kind, values in drops.items()}
     shares = {kind: sum(values) / len(values) for kind, values in kept.items()}
-    counted = [value for kind, value in mean_drops.items() if kind not in (CONTROL, SCRAMBLED)]
-    drop = sum(counted) / len(counted)
-    return Evidence(verdict(drop, shares), drop, mean_drops, shares)
+    bounds: dict[str, Bound | None] = {kind: bound_of(own) for kind, own in cut.items() if any(own)}
+    weighed = [kind for kind in mean_drops if kind not in (CONTROL, SCRAMBLED)]
+    drop = sum(mean_drops[kind] for kind in weighed) / len(weighed)
+    bound = bound_of(one for kind in weighed for one in cut[kind])
+    return Evidence(verdict(drop, shares), drop, mean_drops, shares, bounds, bound)
+
+
+def _cut(lost: float, counted: float) -> Bound | None:
+    """How a change in full stands to what it counts as."""
+    if abs(lost - counted) < 1e-9:
+        return None
+    return "at least" if lost > counted else "at most"

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from patchlens.cause.grounding.judged import Judged, Verdicts
 from patchlens.cause.grounding.replaced import CONTROL, KINDS
-from patchlens.cause.grounding.verdict import Verdict
+from patchlens.cause.grounding.verdict import Evidence, Verdict
 from patchlens.views.words import visible_text
 
 FEW = 3
@@ -44,6 +44,12 @@ def _table(one: Verdicts) -> Table:
         made.add_row(
             Text(visible_text(piece)),
             Text(evidence.verdict, style=_STYLES[evidence.verdict]),
-            *(f"{round(evidence.drops[kind], 2) + 0.0:.2f}" for kind in (CONTROL, *KINDS)),
+            *(_drop(evidence, kind) for kind in (CONTROL, *KINDS)),
         )
     return made
+
+
+def _drop(evidence: Evidence, kind: str) -> str:
+    """Nats; where they were cut off, with a sign that says to which side."""
+    sign = {"at least": "≥", "at most": "≤", None: ""}[evidence.bounds.get(kind)]
+    return f"{sign}{round(evidence.drops[kind], 2) + 0.0:.2f}"

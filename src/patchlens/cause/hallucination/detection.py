@@ -1,4 +1,4 @@
-"""How well a score tells what is made up: AUROC and F1, pictures resampled, thresholds chosen elsewhere."""
+"""How well a score tells what is made up: AUROC and F1 over pictures, thresholds chosen elsewhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens.stats.intervals import Estimate, bootstrap
+from patchlens.stats.intervals import Jackknife, jackknife
 from patchlens.stats.ranks import auroc
 
 Array = NDArray[np.float64]
@@ -49,13 +49,12 @@ def _wins(scored: Scored) -> Array:
     return wins
 
 
-def compared_auroc(own: Scored, controls: Sequence[Scored], seed: int) -> tuple[Estimate, Estimate, Estimate]:
-    """AUROC, the mean of that of controls, and their difference, with pictures resampled together."""
-    n = 1 + max(int(each.picture.max(initial=0)) for each in (own, *controls))
+def jackknifed_auroc(own: Scored, controls: Sequence[Scored]) -> tuple[Jackknife, Jackknife]:
+    """AUROC and the mean of that of controls, with and without each picture."""
+    n = _pictures((own, *controls))
     parts = [_parts(each, n) for each in (own, *controls)]
 
     def of(index: int, weights: Array) -> Array:
-        weights = np.rint(weights * n)
         wins, up, down = parts[index]
         pairs = (weights @ up) * (weights @ down)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -64,30 +63,22 @@ def compared_auroc(own: Scored, controls: Sequence[Scored], seed: int) -> tuple[
     def control(weights: Array) -> Array:
         return _known_mean([of(1 + index, weights) for index in range(len(controls))])
 
-    whole = [np.eye(n)]
-    return (
-        bootstrap(np.ones(n), whole, lambda w: of(0, w[0]), seed),
-        bootstrap(np.ones(n), whole, lambda w: control(w[0]), seed),
-        bootstrap(np.ones(n), whole, lambda w: of(0, w[0]) - control(w[0]), seed),
-    )
+    pictures = np.ones(n), [np.eye(n)]
+    return jackknife(*pictures, lambda w: of(0, w[0])), jackknife(*pictures, lambda w: control(w[0]))
 
 
-def compared_f1(
-    own: Scored, controls: Sequence[Scored], threshold: float, seed: int
-) -> tuple[Estimate, Estimate, Estimate]:
+def jackknifed_f1(own: Scored, controls: Sequence[Scored], threshold: float) -> tuple[Jackknife, Jackknife]:
     """The same of F1 at a threshold: ``2 TP / (2 TP + FP + FN)``, a noun below it being called made up."""
-    n = 1 + max(int(each.picture.max(initial=0)) for each in (own, *controls))
+    n = _pictures((own, *controls))
     sums = [_counts(each, threshold, n) for each in (own, *controls)]
-
-    def control(means: Sequence[Array]) -> Array:
-        return _known_mean([_f1(each) for each in means[1:]])
-
-    ones = np.ones(n)
     return (
-        bootstrap(ones, sums, lambda means: _f1(means[0]), seed),
-        bootstrap(ones, sums, control, seed),
-        bootstrap(ones, sums, lambda means: _f1(means[0]) - control(means), seed),
+        jackknife(np.ones(n), sums, lambda means: _f1(means[0])),
+        jackknife(np.ones(n), sums, lambda means: _known_mean([_f1(each) for each in means[1:]])),
     )
+
+
+def _pictures(sets: Sequence[Scored]) -> int:
+    return 1 + max(int(each.picture.max(initial=0)) for each in sets)
 
 
 def best_f1_threshold(scored: Scored) -> float:

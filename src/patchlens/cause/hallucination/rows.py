@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from patchlens.cause.finding import Row, compared
+from patchlens.cause.finding import Row, compared, jackknifed
 from patchlens.cause.hallucination.detection import (
     Scored,
     best_f1_threshold,
-    compared_auroc,
-    compared_f1,
+    jackknifed_auroc,
+    jackknifed_f1,
     shuffles,
 )
 from patchlens.cause.hallucination.scores import LENS, OWN, SCORES
@@ -77,15 +77,15 @@ def rows_of(records: Sequence[Record], chosen: Chosen, seed: int) -> tuple[Row, 
         for name, layer in chosen.layers.items():
             own = scored(records, which, name, layer)
             controls = shuffles(own, seed)
-            rows.append(Row(f"{said}: AUROC of {name}", "AUROC", *compared_auroc(own, controls, seed)))
+            rows.append(jackknifed(f"{said}: AUROC of {name}", "AUROC", *jackknifed_auroc(own, controls)))
         lens, model = (scored(records, which, name, chosen.layers[name]) for name in (LENS, OWN))
-        rows.append(Row(f"{said}: {LENS} against {OWN}", "AUROC", *compared_auroc(lens, [model], seed)))
+        rows.append(jackknifed(f"{said}: {LENS} against {OWN}", "AUROC", *jackknifed_auroc(lens, [model])))
     for which, said in SETS.items():
         for name, layer in chosen.layers.items():
             own = scored(records, which, name, layer)
-            found = compared_f1(own, shuffles(own, seed), chosen.thresholds[which][name], seed)
-            rows.append(Row(f"{said}: F1 of {name}", "F1", *found))
-    return (*rows, *_edit_rows(records, seed))
+            found = jackknifed_f1(own, shuffles(own, seed), chosen.thresholds[which][name])
+            rows.append(jackknifed(f"{said}: F1 of {name}", "F1", *found))
+    return (*rows, *_edit_rows(records))
 
 
 def sentence_of(rows: Sequence[Row]) -> str:
@@ -110,14 +110,14 @@ def sentence_of(rows: Sequence[Row]) -> str:
     )
 
 
-def _edit_rows(records: Sequence[Record], seed: int) -> list[Row]:
+def _edit_rows(records: Sequence[Record]) -> list[Row]:
     rows: list[Row] = []
     for made_up, said in ((True, "made up"), (False, "true")):
         for key, what in (("gone", "gone when edited out"), ("lost", "other nouns of that caption gone")):
             values = [_mean(record, made_up, key) for record in records]
             controls = [_mean(record, made_up, f"{key}_control") for record in records]
             if any(value is not None for value in values):
-                rows.append(compared(f"{said}: {what}", "share", values, controls, seed))
+                rows.append(compared(f"{said}: {what}", "share", values, controls))
     return rows
 
 

@@ -14,7 +14,7 @@ from patchlens.causal import rerun
 from patchlens.causal.places import Stage
 from patchlens.causal.protocol import Interventions
 from patchlens.cause.cases import Case
-from patchlens.cause.finding import Finding, Row, compared
+from patchlens.cause.finding import Finding, Row, compared, looked_at_together
 from patchlens.cause.knockout.routes import (
     ROUTES,
     Window,
@@ -103,7 +103,7 @@ def knockout(
 
 
 def _costs(adapter: Adapter, case: Case, over: Sequence[Window], settings: Settings) -> Record:
-    """Nats that the answer loses by route and window, beside the mean of the controls."""
+    """Nats that the answer loses by route and window, beside each of the controls."""
     asked = prepare(adapter, case.prompt, case.open())
     ids = generate_greedy(adapter, asked, settings.max_new_tokens)
     if not ids:
@@ -118,9 +118,9 @@ def _costs(adapter: Adapter, case: Case, over: Sequence[Window], settings: Setti
         plans += [edges.knockout(window.blocks) for edges in cut[route]]
     total = rerun(adapter, inputs).effects(plans).total.double()
     lost = (total[0] - total[1:]).reshape(len(keys), 1 + settings.draws).numpy()
-    routes: dict[str, list[tuple[float, float]]] = {}
+    routes: dict[str, list[tuple[float, list[float]]]] = {}
     for (route, _), values in zip(keys, lost, strict=True):
-        routes.setdefault(route, []).append((float(values[0]), float(values[1:].mean())))
+        routes.setdefault(route, []).append((float(values[0]), values[1:].tolist()))
     answer = answer_text(adapter.tokenizer, ids)
     return {
         "answer": answer,
@@ -133,7 +133,7 @@ def _finding(
     model: str, about: str, records: Sequence[Record], over: Sequence[Window], parameters: Mapping[str, Any]
 ) -> Finding:
     answered = [record for record in records if record["routes"]]
-    found: dict[tuple[str, Window], list[tuple[float | None, float | None]]] = {}
+    found: dict[tuple[str, Window], Values] = {}
     for route in ROUTES:
         if any(route in record["routes"] for record in answered):
             for number, window in enumerate(over):
@@ -141,8 +141,14 @@ def _finding(
                     tuple(record["routes"].get(route, [(None, None)] * len(over))[number])
                     for record in answered
                 ]
-    rows = {key: _row(key, values) for key, values in found.items()}
-    notes = ("windows at either end are cut off: they have fewer blocks", "blocks are counted from 0")
+    rows = dict(
+        zip(found, looked_at_together([_row(key, values) for key, values in found.items()]), strict=True)
+    )
+    notes = (
+        "windows at either end are cut off: they have fewer blocks",
+        "blocks are counted from 0",
+        f"what stands out does so among {len(rows)} rows (Holm)",
+    )
     silent = len(records) - len(answered)
     if silent:
         notes += (f"{silent} cases were left out: the model says nothing",)
@@ -151,8 +157,8 @@ def _finding(
     return Finding("knockout", model, about, len(answered), tuple(rows.values()), sentence, parameters, notes)
 
 
-Values = Sequence[tuple[float | None, float | None]]
-"""What a knockout and its control cost in each case; None where the case has no such route."""
+Values = Sequence[tuple[float | None, Sequence[float] | None]]
+"""What a knockout and draws of its control cost in each case; None where the case has no such route."""
 
 
 def _row(key: tuple[str, Window], values: Values) -> Row:

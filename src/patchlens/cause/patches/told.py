@@ -44,12 +44,12 @@ def find(
         about: what the cases are.
         parameters: what is needed to run it again.
         notes: more to say.
-        seed: of the intervals.
+        seed: of the shuffles.
     """
     known = [record for record in records if record["answer"] is not None]
     rows = (
-        *_pairs(known, "flips", "flips", "share", seed),
-        *_pairs(known, "falls", "fall", "nats", seed),
+        *_pairs(known, "flips", "flips", "share"),
+        *_pairs(known, "falls", "fall", "nats"),
         *_maps(known, seed),
     )
     said = _one(known[0], lens, layer) if len(known) == 1 else _many(known, rows, lens, layer)
@@ -65,19 +65,14 @@ def find(
     )
 
 
-def _pairs(records: Sequence[Record], key: str, title: str, unit: str, seed: int) -> list[Row]:
+def _pairs(records: Sequence[Record], key: str, title: str, unit: str) -> list[Row]:
     made: list[Row] = []
     for name, own, control in _PAIRS:
-        values = [_value(record[key].get(own)) for record in records]
-        controls = [_value(record[key].get(control)) for record in records]
+        values = [record[key].get(own) for record in records]
+        controls = [record[key].get(control) for record in records]
         if any(None not in pair for pair in zip(values, controls, strict=True)):
-            made.append(compared(f"{title}: {name}", unit, values, controls, seed))
+            made.append(compared(f"{title}: {name}", unit, values, controls))
     return made
-
-
-def _value(found: float | Sequence[float] | None) -> float | None:
-    """A figure, or the mean over the draws of a control."""
-    return float(np.mean(found)) if isinstance(found, (list, tuple)) else found  # pyright: ignore[reportReturnType]
 
 
 def _maps(records: Sequence[Record], seed: int) -> list[Row]:
@@ -88,15 +83,15 @@ def _maps(records: Sequence[Record], seed: int) -> list[Row]:
     else:
         name = "lens map, causal map | another's"
         controls = [_strange(records, number) for number in range(len(records))]
-    made = [compared(name, "Spearman", own, controls, seed)] if records else []
+    made = [compared(name, "Spearman", own, controls)] if records else []
     peaks = [record["peak_pointed"] for record in records]
     shares = [record["pointed"] / record["patches"] for record in records]
     if records:
-        made.append(compared("is pointed at: causal peak | any patch", "share", peaks, shares, seed))
+        made.append(compared("is pointed at: causal peak | any patch", "share", peaks, shares, chance=True))
     shown = [record["on_thing"] for record in records]
     if any(value is not None for value in shown):
         bases = [record["thing"] for record in records]
-        made.append(compared("shows the thing: pointed at | any patch", "share", shown, bases, seed))
+        made.append(compared("shows the thing: pointed at | any patch", "share", shown, bases, chance=True))
     return made
 
 
@@ -147,11 +142,7 @@ def _many(records: Sequence[Record], rows: Sequence[Row], lens: str, layer: int)
 
 
 def _percent(found: Estimate | None) -> str:
-    if found is None or found.value is None:
-        return "an unknown share"
-    if found.low is None or found.high is None:
-        return f"{found.value:.0%}"
-    return f"{found.value:.0%} ({found.low:.0%} to {found.high:.0%})"
+    return "an unknown share" if found is None or found.value is None else found.text(".0%")
 
 
 def _one(record: Record, lens: str, layer: int) -> str:

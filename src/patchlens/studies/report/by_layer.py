@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
-from patchlens.stats.intervals import Estimate, t95, wilson
+from patchlens.stats.intervals import Estimate, share, spread
 from patchlens.studies.layout import ALL
 from patchlens.studies.report.source import Source
 from patchlens.studies.report.tables import Quantity, Row, Table
@@ -130,7 +130,7 @@ _CURVES: Final = """
         FROM events JOIN layers USING (model, lens)
     )
     SELECT model, lens, if(grouping("group") = 1, '{all}', "group") AS "group", layer, quantity,
-        avg(value), stddev_samp(value), count(value)
+        avg(value), stddev_samp(value), skewness(value), count(value)
     FROM long
     GROUP BY GROUPING SETS ((model, lens, "group", layer, quantity), (model, lens, layer, quantity))
     ORDER BY ALL
@@ -152,11 +152,14 @@ def curves(source: Source, quantities: Sequence[Quantity]) -> Table:
     known = {quantity.name: quantity for quantity in quantities}
     measured = ", ".join(quantity.name for quantity in (*MEANS, *KNOWN) if quantity.name in known)
     rows: list[Row] = []
-    for model, lens, group, layer, name, mean, sd, items in source.query(
+    for model, lens, group, layer, name, mean, sd, skewness, items in source.query(
         _CURVES.format(names=measured, all=ALL)
     ):
         quantity = _within_vocabulary(known[name], source.manifest.vocab_sizes.get(model))
-        found = interval(mean, sd, items, quantity, yes_or_no=name in _HAPPENS)
+        yes_or_no = name in _HAPPENS
+        found = (
+            share(round(mean * items), items) if yes_or_no else interval(mean, sd, skewness, items, quantity)
+        )
         rows.append((model, lens, group, layer, name, found.value, found.low, found.high, items))
     return Table(
         "curves",
@@ -185,23 +188,18 @@ def languages(source: Source) -> tuple[Quantity, ...]:
     return tuple(made)
 
 
-def interval(mean: Any, sd: Any, items: int, quantity: Quantity, *, yes_or_no: bool = False) -> Estimate:
-    """A mean over items with its 95% interval: Student's t, within what is possible; Wilson's for yes or no.
+def interval(
+    mean: float | None, sd: float | None, skewness: float | None, items: int, quantity: Quantity
+) -> Estimate:
+    """A mean over items with the interval of `patchlens.stats.intervals.spread`.
 
     Args:
         mean: over items; None where there is none.
         sd: sample standard deviation over items.
+        skewness: of the sample; None where it is not defined.
         items: how many; fewer than two have no interval.
         quantity: gives the possible range.
-        yes_or_no: whether each item is 0 or 1.
     """
-    if mean is None:
-        return Estimate(None, None, None)
-    if items < 2:
-        return Estimate(mean, None, None)
-    if yes_or_no:
-        return wilson(mean, items)
-    half = t95(items - 1) * sd / math.sqrt(items)
-    low = mean - half if quantity.low is None else max(mean - half, quantity.low)
-    high = mean + half if quantity.high is None else min(mean + half, quantity.high)
-    return Estimate(mean, low, high)
+    if mean is None or sd is None:
+        return Estimate(mean, n=items)
+    return spread(mean, sd / math.sqrt(items), items, quantity.within, skewness or 0.0)

@@ -9,9 +9,9 @@ from typing import Final, Literal
 
 import numpy as np
 
+from patchlens.stats.chance import DRAWS, holm
+from patchlens.stats.differences import Difference, against_rest, paired, unpaired
 from patchlens.studies.layout import ALL, REST
-from patchlens.studies.report.chance import DRAWS, holm
-from patchlens.studies.report.nulls import Difference, against_rest, paired, unpaired
 from patchlens.studies.report.sides import Side, Sides, in_depths, joined, matched, sides_of
 from patchlens.studies.report.summaries import LAYER, NO_LENS, SUMMARIES
 from patchlens.studies.report.tables import Quantity, Row, Table
@@ -45,7 +45,9 @@ class _Comparison:
     def quantities(self) -> tuple[Quantity, ...]:
         free = self.lens == "" and self.between != "lenses"
         chosen = (q for q in SUMMARIES if (q.name in NO_LENS) == free)
-        return tuple(replace(q, unit=DEPTH) if self.in_depths and q.unit == LAYER else q for q in chosen)
+        return tuple(
+            replace(q, unit=DEPTH, high=1.0) if self.in_depths and q.unit == LAYER else q for q in chosen
+        )
 
 
 _Together = tuple[_Comparison, ...]
@@ -147,10 +149,12 @@ def _compared(
     comparison = together[0]
     names = {quantity.name for quantity in comparison.quantities}
     columns = np.array([quantity.name in names for quantity in SUMMARIES])
+    within = [quantity.within for quantity in comparison.quantities]
     if comparison.second == REST and comparison.between == "groups":
-        return against_rest([one.sides[0].values[:, columns] for one in together], seed, draws, drawn)
+        groups = [one.sides[0].values[:, columns] for one in together]
+        return against_rest(groups, seed, draws, drawn, within)
     first, second = (side.values[:, columns] for side in comparison.sides)
-    return [(unpaired if comparison.between == "groups" else paired)(first, second, seed, draws)]
+    return [(unpaired if comparison.between == "groups" else paired)(first, second, seed, draws, within)]
 
 
 def _row(

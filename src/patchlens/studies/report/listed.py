@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from patchlens.stats.intervals import wilson
+from patchlens.stats.intervals import Estimate, share
 from patchlens.studies.layout import ALL
 from patchlens.studies.report.by_layer import interval
 from patchlens.studies.report.source import Source
@@ -34,11 +34,12 @@ _ANSWERS: Final = """
         FROM token GROUP BY GROUPING SETS ((model, "group"), (model))
     ), answer AS (
         SELECT model, if(grouping("group") = 1, '{all}', "group") AS "group", count(*) AS items,
-            count("right") AS judged, avg("right"::INT) AS "right", avg(len(answer_ids)) AS tokens,
-            stddev_samp(len(answer_ids)) AS sd, count(DISTINCT answer) AS different
+            count("right") AS judged, count(*) FILTER ("right") AS "right", avg(len(answer_ids)) AS tokens,
+            stddev_samp(len(answer_ids)) AS sd, skewness(len(answer_ids)) AS skewness,
+            count(DISTINCT answer) AS different
         FROM said GROUP BY GROUPING SETS ((model, "group"), (model))
     )
-    SELECT model, "group", items, judged, "right", tokens, sd, different, ratio
+    SELECT model, "group", items, judged, "right", tokens, sd, skewness, different, ratio
     FROM answer LEFT JOIN types USING (model, "group") ORDER BY ALL
 """
 _WORDS: Final = """
@@ -74,8 +75,9 @@ _EFFECTS: Final = """
         FROM effects GROUP BY model, lens, item, change, layer
     )
     SELECT model, lens, if(grouping("group") = 1, '{all}', "group") AS "group", change, layer, avg(patches),
-        count(*), avg(effect), stddev_samp(effect), count(control), avg(control), stddev_samp(control),
-        avg(effect - control), stddev_samp(effect - control)
+        count(*), avg(effect), stddev_samp(effect), skewness(effect),
+        count(control), avg(control), stddev_samp(control), skewness(control),
+        avg(effect - control), stddev_samp(effect - control), skewness(effect - control)
     FROM item
     GROUP BY GROUPING SETS ((model, lens, "group", change, layer), (model, lens, change, layer))
     ORDER BY ALL
@@ -118,22 +120,22 @@ def failures(source: Source) -> Table:
 def answers(source: Source) -> Table:
     """By model and group: how long, how varied and how often right the answers are."""
     rows: list[Row] = []
-    for model, group, count, judged, right, tokens, sd, different, ratio in source.query(
+    for model, group, count, judged, right, tokens, sd, skewness, different, ratio in source.query(
         _ANSWERS.format(all=ALL)
     ):
-        share = wilson(right, judged) if judged else None
-        length = interval(tokens, sd, count, _TOKENS)
+        rights = share(right, judged) if judged else Estimate(None)
+        length = interval(tokens, sd, skewness, count, _TOKENS)
         rows.append(
             (
                 *(model, group, count, judged),
-                *((share.value, share.low, share.high) if share else (None, None, None)),
+                *(rights.value, rights.low, rights.high),
                 *(length.value, length.low, length.high, different, different / count, ratio),
             )
         )
     return Table(
         "answers",
-        "By model and group: share of right answers among those judged (Wilson's interval), length in tokens "
-        "(Student's), different answers, and type-token ratio, which falls as answers get more or longer.",
+        "By model and group: share of right answers among those judged (Wilson's interval), length in "
+        "tokens, different answers, and type-token ratio, which falls as answers get more or longer.",
         (
             *("model", "group", "items", "judged", "right", "right_low", "right_high"),
             *("tokens", "tokens_low", "tokens_high", "different", "variety", "type_token_ratio"),
@@ -158,13 +160,13 @@ def words(source: Source) -> Table:
 def effects(source: Source) -> Table:
     """By model, lens, group and change: what the change did, beside its control."""
     rows: list[Row] = []
-    for *key, patches, n, mean, sd, controls, control, control_sd, less, less_sd in source.query(
+    for *key, patches, n, own, sd, skew, controls, control, sd2, skew2, less, sd3, skew3 in source.query(
         _EFFECTS.format(all=ALL)
     ):
         found = [
-            interval(mean, sd, n, _LOGPROB),
-            interval(control, control_sd, controls, _LOGPROB),
-            interval(less, less_sd, controls, _LOGPROB),
+            interval(own, sd, skew, n, _LOGPROB),
+            interval(control, sd2, skew2, controls, _LOGPROB),
+            interval(less, sd3, skew3, controls, _LOGPROB),
         ]
         rows.append(
             (*key, patches, n, controls, *(v for one in found for v in (one.value, one.low, one.high)))

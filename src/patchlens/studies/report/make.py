@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from patchlens.progress import Progress, silent
+from patchlens.stats.chance import DRAWS, LEVEL, least_p
 from patchlens.studies.layout import REST
 from patchlens.studies.report import listed
 from patchlens.studies.report.by_layer import EVENTS, KNOWN, MEANS, curves, languages, prepare
-from patchlens.studies.report.chance import DRAWS, LEVEL, least_p
 from patchlens.studies.report.differences import MOST_PAIRED, differences
 from patchlens.studies.report.emergence import emergence
 from patchlens.studies.report.source import Source, open_study

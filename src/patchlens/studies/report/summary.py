@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from patchlens.stats.chance import LEVEL
 from patchlens.studies.layout import ALL
-from patchlens.studies.report.chance import LEVEL
 from patchlens.studies.report.tables import Report, Value
 from patchlens.studies.report.write import Written
 from patchlens.views.terminal import print_table

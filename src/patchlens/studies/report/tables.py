@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from patchlens.stats.intervals import Range
+
 Value = str | int | float | bool | list[str] | None
 Row = tuple[Value, ...]
 
@@ -61,6 +63,11 @@ class Quantity:
     unit: str
     low: float | None = 0.0
     high: float | None = None
+
+    @property
+    def within(self) -> Range:
+        """What it can be, as intervals take it."""
+        return Range(self.low, self.high)
 
 
 @dataclass(frozen=True)

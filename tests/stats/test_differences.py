@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from patchlens.stats.intervals import t95, wilson
-from patchlens.studies.report import make_report, nulls
-from patchlens.studies.report.chance import holm, least_p, p_beside
-from patchlens.studies.report.nulls import against_rest, paired, unpaired
+from patchlens.stats import differences
+from patchlens.stats.chance import holm, least_p, p_beside
+from patchlens.stats.differences import against_rest, paired, unpaired
+from patchlens.stats.intervals import SHARE, quantile
+from patchlens.studies.report import make_report
 from studies.made_study import write_study
 
 
@@ -29,7 +30,7 @@ def test_a_difference_between_groups_by_hand():
     assert found is not None
     parts = first.var(ddof=1) / 9, second.var(ddof=1) / 14
     freedom = sum(parts) ** 2 / (parts[0] ** 2 / 8 + parts[1] ** 2 / 13)
-    half = t95(freedom) * np.sqrt(sum(parts))
+    half = quantile(freedom) * np.sqrt(sum(parts))
     assert found.difference == pytest.approx(first.mean() - second.mean())
     assert (found.low, found.high) == pytest.approx((found.difference - half, found.difference + half))
     assert found.effect == pytest.approx(hedges(first, second))
@@ -57,12 +58,13 @@ def test_a_difference_between_lenses_by_hand_and_over_all_signs():
     first, second = np.array([3.0, 2.5, 4.0, 1.0, 2.0]), np.array([1.0, 2.0, 2.5, 1.5, 1.0])
     found = paired(first[:, None], second[:, None], seed=0, draws=20_000)[0]
     assert found is not None
-    differences = first - second
-    assert found.effect == pytest.approx(differences.mean() / differences.std(ddof=1))
-    half = t95(4) * differences.std(ddof=1) / np.sqrt(5)
-    assert (found.low, found.high) == pytest.approx((differences.mean() - half, differences.mean() + half))
-    flipped = [np.mean(np.array(signs) * differences) for signs in product((-1, 1), repeat=5)]
-    exact = np.mean(np.abs(flipped) >= abs(differences.mean()) - 1e-9)
+    gaps = first - second
+    assert found.effect == pytest.approx(gaps.mean() / gaps.std(ddof=1))
+    half = quantile(4) * gaps.std(ddof=1) / np.sqrt(5)
+    assert found.low <= gaps.mean() - half + 1e-9 and found.high >= gaps.mean() + half - 1e-9
+    assert found.high - found.low < 2.5 * half
+    flipped = [np.mean(np.array(signs) * gaps) for signs in product((-1, 1), repeat=5)]
+    exact = np.mean(np.abs(flipped) >= abs(gaps.mean()) - 1e-9)
     assert found.p == pytest.approx(exact, abs=0.01)
 
 
@@ -191,7 +193,7 @@ def test_a_group_against_the_rest_is_what_two_groups_are():
 def test_groups_are_the_same_whichever_share_a_block(monkeypatch):
     groups = parts_of(np.random.default_rng(6).normal(size=(50, 3)), 5)
     whole = against_rest(groups, 0, 499)
-    monkeypatch.setattr(nulls, "_GROUPS_AT_ONCE", 2)
+    monkeypatch.setattr(differences, "_GROUPS_AT_ONCE", 2)
     told = []
     assert against_rest(groups, 0, 499, told.append) == whole
     assert told == sorted(told) and told[-1] == 499 and len(told) == 3
@@ -239,13 +241,13 @@ def test_many_groups_are_held_against_the_rest_and_the_report_says_so(tmp_path: 
     assert (row["first_items"], row["second_items"], row["left_out"]) == (8, 64, 0)
 
 
-@pytest.mark.parametrize(
-    ("freedom", "expected"), [(1, 12.706), (30, 2.042), (31, 2.0395), (60, 2.0003), (1e9, 1.95996)]
-)
-def test_students_t(freedom, expected):
-    assert t95(freedom) == pytest.approx(expected, abs=1e-3)
-
-
-def test_wilson():
-    found = wilson(81 / 263, 263)
-    assert (found.low, found.high) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+@pytest.mark.parametrize("compare", [unpaired, paired])
+def test_differences_of_yes_and_no_have_a_width_and_stay_within_what_is_possible(compare):
+    ones, zeros = np.ones((6, 1)), np.zeros((6, 1))
+    (apart,) = compare(ones, zeros, 0, 99, [SHARE])
+    assert apart and apart.difference == 1
+    assert apart.high == 1 and 0 < apart.low < 0.9
+    (alike,) = compare(ones, ones, 0, 99, [SHARE])
+    assert alike and alike.low < 0 < alike.high
+    (unlimited,) = compare(ones, zeros, 0, 99)
+    assert unlimited and unlimited.low is None

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from patchlens.cause.fidelity.rows import interval, resampled
-from patchlens.stats.ranks import partial_spearman, rank_correlation, spearman
+from patchlens.cause.fidelity.rows import figures_of
+from patchlens.stats.ranks import partial, rank_correlation, spearman
 
 
 def test_spearman_by_hand():
@@ -24,13 +24,16 @@ def test_spearman_works_row_by_row():
 
 
 def test_what_a_third_thing_explains_is_taken_out():
+    def left(one, other, given):
+        return partial(spearman(one, other), spearman(one, given), spearman(other, given))
+
     rng = np.random.default_rng(0)
     size = rng.normal(size=2000)
     only_size = [size + 0.5 * rng.normal(size=2000) for _ in range(2)]
-    assert spearman(*only_size) > 0.7 and abs(partial_spearman(*only_size, size)) < 0.1
+    assert spearman(*only_size) > 0.7 and abs(left(*only_size, size)) < 0.1
     more = rng.normal(size=2000)
-    assert partial_spearman(size + more, size + more, size) == pytest.approx(1)
-    assert np.isnan(partial_spearman(size, only_size[0], size))
+    assert left(size + more, size + more, size) == pytest.approx(1)
+    assert np.isnan(left(size, only_size[0], size))
 
 
 def test_intervals_stand_around_the_value_and_narrow_with_more_pictures():
@@ -38,7 +41,7 @@ def test_intervals_stand_around_the_value_and_narrow_with_more_pictures():
     size = np.exp(rng.normal(0, 1, 40))
 
     def width(pictures):
-        found = interval(resampled([{"x": drawn()} for _ in range(pictures)], "x", 0)["lens"][:, 0])
+        found = figures_of([{"x": drawn()} for _ in range(pictures)], "x", 0)["lens"][1].estimate()
         assert found.low < found.value < found.high
         return found.high - found.low
 
@@ -47,24 +50,27 @@ def test_intervals_stand_around_the_value_and_narrow_with_more_pictures():
         return {"true": [true], "foretold": [foretold], "size": [size], "shift": [size]}
 
     assert width(120) < 0.8 * width(15)
-    assert interval(np.array([0.5])).low is None and interval(np.array([np.nan, 0.1])).value is None
 
 
-def test_resampled_figures_of_all_pictures_are_the_plain_ones():
+def test_figures_of_all_pictures_are_the_plain_ones():
     rng = np.random.default_rng(3)
     records = [
         {"x": {name: rng.random((2, 9)).tolist() for name in ("true", "foretold", "size", "shift")}}
         for _ in range(6)
     ]
     means = {name: np.mean([record["x"][name] for record in records], axis=0) for name in records[0]["x"]}
-    found = resampled(records, "x", 0)
-    assert found["lens"].shape == (1001, 2)
-    assert found["lens"][0] == pytest.approx(spearman(means["foretold"], means["true"]))
-    assert found["size"][0] == pytest.approx(spearman(means["size"], means["true"]))
-    assert found["shift"][0] == pytest.approx(spearman(means["shift"], means["true"]))
-    assert found["beyond"][0] == pytest.approx(
-        partial_spearman(means["foretold"], means["true"], means["size"])
-    )
+    found = figures_of(records, "x", 0)
+    of = {
+        "lens": spearman(means["foretold"], means["true"]),
+        "size": spearman(means["size"], means["true"]),
+        "shift": spearman(means["shift"], means["true"]),
+    }
+    of["beyond"] = partial(of["lens"], spearman(means["foretold"], means["size"]), of["size"])
+    for name, expected in of.items():
+        mean, *by_layer = found[name]
+        assert [one.value for one in by_layer] == pytest.approx(expected)
+        assert mean.value == pytest.approx(expected.mean())
+        assert mean.n == 6 and len(mean.parts) == len(by_layer[0].parts)
 
 
 def test_spearman_agrees_with_pandas_and_says_nothing_where_there_is_nothing():

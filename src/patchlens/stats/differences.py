@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens.stats.intervals import Array, t95
-from patchlens.studies.report.chance import DRAWS, least_p, p_beside
+from patchlens.stats.chance import DRAWS, least_p, p_beside
+from patchlens.stats.intervals import FREE, SHARE, Array, Range, differing, mean, quantile
 
 _CHUNK: Final = 1_000
 _GROUPS_AT_ONCE: Final = 32
@@ -44,17 +44,25 @@ class Difference:
     p: float | None = None
 
 
-def unpaired(first: Array, second: Array, seed: int, draws: int = DRAWS) -> list[Difference | None]:
+Ranges = Sequence[Range] | None
+"""What each quantity can be; None where nothing is known of it."""
+
+
+def unpaired(
+    first: Array, second: Array, seed: int, draws: int = DRAWS, within: Ranges = None
+) -> list[Difference | None]:
     """First less second, per quantity, between two sets of other items.
 
-    The interval is Welch's; the effect size is Hedges' g with the pooled standard deviation; the null
-    shuffles the labels among the items.
+    The interval is Welch's, of yes and no over one more item of either kind on either side (Agresti and
+    Caffo 2000), and within what is possible; the effect size is Hedges' g with the pooled standard deviation;
+    the null shuffles the labels among the items.
 
     Args:
         first: ``[item, quantity]``, NaN where not known.
         second: ``[item, quantity]``.
         seed: of the shuffles.
         draws: how many shuffles.
+        within: what each quantity can be.
 
     Returns:
         One per quantity; None where one side has no item.
@@ -63,21 +71,25 @@ def unpaired(first: Array, second: Array, seed: int, draws: int = DRAWS) -> list
     label = np.arange(len(values)) < len(first)
     null = _shuffled(values, label, seed, draws)
     return [
-        _unpaired_one(_known(first[:, q]), _known(second[:, q]), null[:, q]) for q in range(values.shape[1])
+        _unpaired_one(_known(first[:, q]), _known(second[:, q]), null[:, q], _range(within, q))
+        for q in range(values.shape[1])
     ]
 
 
-def paired(first: Array, second: Array, seed: int, draws: int = DRAWS) -> list[Difference | None]:
+def paired(
+    first: Array, second: Array, seed: int, draws: int = DRAWS, within: Ranges = None
+) -> list[Difference | None]:
     """First less second, per quantity, between two readings of the same items.
 
-    The interval is Student's t over the items' differences; the effect size is d_z, their mean over their
-    standard deviation; the null flips the sign of each.
+    The interval is that of a mean of the items' differences (`mean`, `differing`); the effect size is d_z,
+    their mean over their standard deviation; the null flips the sign of each.
 
     Args:
         first: ``[item, quantity]``, NaN where not known; a row of ``second`` is about the same item.
         second: ``[item, quantity]``.
         seed: of the flips.
         draws: how many flips.
+        within: what each quantity can be.
 
     Returns:
         One per quantity; None where no item has both.
@@ -88,12 +100,17 @@ def paired(first: Array, second: Array, seed: int, draws: int = DRAWS) -> list[D
     flipped = [rng.choice([-1.0, 1.0], (size, len(filled))) @ filled for size in _chunks(draws)]
     null = np.concatenate(flipped)
     return [
-        _paired_one(first[both[:, q], q], second[both[:, q], q], null[:, q]) for q in range(first.shape[1])
+        _paired_one(first[both[:, q], q], second[both[:, q], q], null[:, q], _range(within, q))
+        for q in range(first.shape[1])
     ]
 
 
 def against_rest(
-    groups: Sequence[Array], seed: int, draws: int = DRAWS, drawn: Callable[[int], None] | None = None
+    groups: Sequence[Array],
+    seed: int,
+    draws: int = DRAWS,
+    drawn: Callable[[int], None] | None = None,
+    within: Ranges = None,
 ) -> list[list[Difference | None]]:
     """Each group less all others together, per quantity, as ``unpaired`` but with one shuffle for all.
 
@@ -106,6 +123,7 @@ def against_rest(
         seed: of the shuffles.
         draws: how many shuffles.
         drawn: told how many are made.
+        within: what each quantity can be.
 
     Returns:
         By group, one per quantity; None where one side has no item.
@@ -121,7 +139,11 @@ def against_rest(
             found.append(
                 [
                     _unpaired_one(
-                        _known(values[low:high, q]), _known(rest[:, q]), null[:, q, place], tail=True
+                        _known(values[low:high, q]),
+                        _known(rest[:, q]),
+                        null[:, q, place],
+                        _range(within, q),
+                        tail=True,
                     )
                     for q in range(values.shape[1])
                 ]
@@ -167,7 +189,9 @@ def _shuffled_groups(values: Array, bounds: NDArray[np.int64], seed: int, draws:
     return null
 
 
-def _unpaired_one(first: Array, second: Array, null: Array, *, tail: bool = False) -> Difference | None:
+def _unpaired_one(
+    first: Array, second: Array, null: Array, within: Range, *, tail: bool = False
+) -> Difference | None:
     if not len(first) or not len(second):
         return None
     means = float(first.mean()), float(second.mean())
@@ -176,10 +200,6 @@ def _unpaired_one(first: Array, second: Array, null: Array, *, tail: bool = Fals
     if n < 2 or m < 2:
         return Difference(*means, n, m, difference)
     squares = float(((first - means[0]) ** 2).sum() + ((second - means[1]) ** 2).sum())
-    parts = float(first.var(ddof=1)) / n, float(second.var(ddof=1)) / m
-    error = sum(parts)
-    freedom = error**2 / (parts[0] ** 2 / (n - 1) + parts[1] ** 2 / (m - 1)) if error else float(n + m - 2)
-    half = t95(freedom) * math.sqrt(error)
     null = null[~np.isnan(null)]
     between = n * m / (n + m)
     total = squares + between * difference**2
@@ -188,7 +208,7 @@ def _unpaired_one(first: Array, second: Array, null: Array, *, tail: bool = Fals
     size = float(max(np.abs(first).max(), np.abs(second).max()))
     spread = np.sqrt(np.maximum(total - between * null**2, 0) / (n + m - 2))
     return _beside(
-        Difference(*means, n, m, difference, difference - half, difference + half),
+        Difference(*means, n, m, difference, *_welch(first, second, within)),
         correction / sd if sd > _LEAST * size else None,
         null,
         correction * _ratio(null, spread),
@@ -196,7 +216,21 @@ def _unpaired_one(first: Array, second: Array, null: Array, *, tail: bool = Fals
     )
 
 
-def _paired_one(first: Array, second: Array, null: Array) -> Difference | None:
+def _welch(first: Array, second: Array, within: Range) -> tuple[float | None, float | None]:
+    """Bounds of a difference; None where neither side varies and what it can be has no limits."""
+    yes_or_no = within == SHARE and bool(np.isin(np.concatenate([first, second]), (0.0, 1.0)).all())
+    sides = [np.append(side, (0.0, 1.0)) if yes_or_no else side for side in (first, second)]
+    parts = [float(side.var(ddof=1)) / len(side) for side in sides]
+    error = sum(parts)
+    if not error:
+        return None, None
+    freedom = error**2 / sum(part**2 / (len(side) - 1) for part, side in zip(parts, sides, strict=True))
+    middle, half = float(sides[0].mean() - sides[1].mean()), quantile(freedom) * math.sqrt(error)
+    possible = within.of_differences
+    return possible.cut(middle - half), possible.cut(middle + half)
+
+
+def _paired_one(first: Array, second: Array, null: Array, within: Range) -> Difference | None:
     n = len(first)
     if n == 0:
         return None
@@ -206,12 +240,13 @@ def _paired_one(first: Array, second: Array, null: Array) -> Difference | None:
     if n < 2:
         return Difference(*means, n, n, difference)
     sd = float(differences.std(ddof=1))
-    half = t95(n - 1) * sd / math.sqrt(n)
+    yes_or_no = within == SHARE and bool(np.isin(differences, (-1.0, 0.0, 1.0)).all())
+    bounds = (differing if yes_or_no else mean)(differences, within.of_differences)
     null = null / n
     squares = float((differences**2).sum())
     spread = np.sqrt(np.maximum(squares - n * null**2, 0) / (n - 1))
     return _beside(
-        Difference(*means, n, n, difference, difference - half, difference + half),
+        Difference(*means, n, n, difference, bounds.low, bounds.high),
         1 / sd if sd > _LEAST * float(np.abs(differences).max()) else None,
         null,
         _ratio(null, spread),
@@ -245,6 +280,10 @@ def _ratio(null: Array, spread: Array) -> Array:
     """Null differences in standard deviations; those of draws without any spread are left out."""
     spreads = spread > 1e-6 * np.abs(null)
     return null[spreads] / spread[spreads]
+
+
+def _range(within: Ranges, quantity: int) -> Range:
+    return FREE if within is None else within[quantity]
 
 
 def _known(values: Array) -> Array:
