@@ -34,7 +34,16 @@ if TYPE_CHECKING:
     from patchlens.causal import Zero as Zero
     from patchlens.demo import demo_picture as demo_picture
     from patchlens.lens import CrossLens as CrossLens
+    from patchlens.lens import EmbeddingLens as EmbeddingLens
+    from patchlens.lens import FunctionLens as FunctionLens
+    from patchlens.lens import JacobianLens as JacobianLens
+    from patchlens.lens import LatentLens as LatentLens
+    from patchlens.lens import Lens as Lens
     from patchlens.lens import LogitLens as LogitLens
+    from patchlens.lens import TunedLens as TunedLens
+    from patchlens.lens import check_lens as check_lens
+    from patchlens.lens import open_lens as open_lens
+    from patchlens.lens import save_lens as save_lens
     from patchlens.pictures.box import Box as Box
     from patchlens.reading.compare import compare as compare
     from patchlens.reading.reading import Reading as Reading
@@ -61,8 +70,17 @@ _HOMES = {
     "SinkRule": "patchlens.attention",
     "with_account": "patchlens.attention",
     "open_reading": "patchlens.reading.store",
-    "LogitLens": "patchlens.lens",
     "CrossLens": "patchlens.lens",
+    "EmbeddingLens": "patchlens.lens",
+    "FunctionLens": "patchlens.lens",
+    "JacobianLens": "patchlens.lens",
+    "LatentLens": "patchlens.lens",
+    "Lens": "patchlens.lens",
+    "LogitLens": "patchlens.lens",
+    "TunedLens": "patchlens.lens",
+    "check_lens": "patchlens.lens",
+    "open_lens": "patchlens.lens",
+    "save_lens": "patchlens.lens",
     "Ablate": "patchlens.causal",
     "Ablation": "patchlens.causal",
     "Add": "patchlens.causal",

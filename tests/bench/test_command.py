@@ -10,7 +10,7 @@ import pytest
 
 from bench.test_coco import without_shapes, write_folder
 from patchlens import cli
-from patchlens.lens.files import save_lens
+from patchlens.lens.files import write_lens
 from patchlens.lens.tuned import TunedLens
 from patchlens.run import load
 
@@ -50,7 +50,7 @@ def test_a_small_run_prints_a_table_and_writes_json_and_page(run, tmp_path: Path
 def test_a_fitted_lens_is_scored_from_its_file_and_called_by_its_name(run, tmp_path: Path) -> None:
     adapter = load("demo").adapter
     lens = TunedLens.identity(adapter.n_layers, adapter.d_model)
-    path = save_lens(lens, tmp_path / "mine.safetensors", model="demo", unembed=adapter.unembed)
+    path = write_lens(lens, tmp_path / "mine.safetensors", model="demo", unembed=adapter.unembed)
     code, out, err = run(
         "-m", "demo", "--lens", path, "--seeds", 2, "--scenes", 2, "--json", tmp_path / "a.json"
     )

@@ -14,7 +14,7 @@ from test_tuned import made
 
 from patchlens.errors import FormatError, LensError, OutputError
 from patchlens.lens import Lens, files
-from patchlens.lens.files import LENSES, SEAL, read_lens, read_manifest, save_lens, unembed_sha256
+from patchlens.lens.files import LENSES, SEAL, read_lens, read_manifest, unembed_sha256, write_lens
 from patchlens.reading.seal import sha256
 from patchlens.reading.store import open_reading
 from readings import make_reading
@@ -22,7 +22,7 @@ from tiny import tiny_llama
 
 
 def saved(folder, lens=None, unembed=None, **kwargs):
-    return save_lens(
+    return write_lens(
         lens or made("after_norm", ("text", "patch")),
         folder / "lens.safetensors",
         model="some/model",
@@ -45,7 +45,7 @@ def test_round_trip(tmp_path):
     assert manifest.report == {"kl": [1.5, 0.5]}
     assert len(manifest.file) == 64
     other = tmp_path / "again.safetensors"
-    save_lens(again, other, model="some/model", unembed=unembed, revision="abc", report={"kl": [1.5, 0.5]})
+    write_lens(again, other, model="some/model", unembed=unembed, revision="abc", report={"kl": [1.5, 0.5]})
     assert other.read_bytes() == path.read_bytes()
     saved(tmp_path, lens, unembed, revision="abc", report={"kl": [1.5, 0.4]})
     assert read_manifest(path).file != manifest.file

@@ -419,7 +419,7 @@ def test_it_comes_back_from_a_file(tmp_path, monkeypatch):
     monkeypatch.setitem(files.LENSES, "jacobian", JacobianLens.from_arrays)
     adapter, inputs = encoded("llava")
     lens = fit_jacobian(adapter, [inputs] * 2, "image", probes=4, seed=7)
-    path = files.save_lens(lens, tmp_path / "lens.safetensors", model=adapter.name, unembed=adapter.unembed)
+    path = files.write_lens(lens, tmp_path / "lens.safetensors", model=adapter.name, unembed=adapter.unembed)
     again = files.read_lens(path, adapter.unembed)
     assert {**again.params(), "file": None} == lens.params()
     states = capture(adapter, inputs).resid[2]

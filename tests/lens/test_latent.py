@@ -14,7 +14,7 @@ from patchlens.errors import DataError, FormatError, LensError, NumericsError, P
 from patchlens.lens.bank import Bank
 from patchlens.lens.contexts import Occurrence, build_bank, choose, source_layers
 from patchlens.lens.embedding import EmbeddingLens
-from patchlens.lens.files import read_lens, save_lens
+from patchlens.lens.files import read_lens, write_lens
 from patchlens.lens.latent import LatentLens
 from patchlens.models.inputs import prepare
 from patchlens.reading.store import open_reading
@@ -232,7 +232,7 @@ def test_a_bank_finds_itself_through_a_reading(llama):
 
 def test_a_bank_survives_its_file(bank, llama, tmp_path):
     lens = LatentLens(bank, temperature=0.1)
-    path = save_lens(lens, tmp_path / "l.safetensors", model=llama.name, unembed=llama.unembed)
+    path = write_lens(lens, tmp_path / "l.safetensors", model=llama.name, unembed=llama.unembed)
     again = read_lens(path, llama.unembed)
     assert isinstance(again, LatentLens) and again.temperature == 0.1 and again.file
     for name, array in bank.to_arrays().items():
@@ -247,13 +247,13 @@ def test_a_bank_survives_its_file(bank, llama, tmp_path):
 def test_text_of_any_script_survives(llama, tmp_path):
     texts = ["ein Hund für 猫 🦒", "क\u0301 и Ж"]
     bank = build_bank(llama, texts, layers=[1])
-    path = save_lens(LatentLens(bank), tmp_path / "l.safetensors", model="m", unembed=llama.unembed)
+    path = write_lens(LatentLens(bank), tmp_path / "l.safetensors", model="m", unembed=llama.unembed)
     assert read_lens(path).bank.sentences == bank.sentences
     assert set(bank.sentences) == set(texts)
 
 
 def test_a_foreign_file_is_refused(bank, llama, tmp_path):
-    path = save_lens(LatentLens(bank), tmp_path / "l.safetensors", model="m", unembed=llama.unembed)
+    path = write_lens(LatentLens(bank), tmp_path / "l.safetensors", model="m", unembed=llama.unembed)
     with pytest.raises(LensError, match="another model"):
         read_lens(path, tiny_llama(seed=3).unembed)
     data = path.read_bytes()

@@ -6,8 +6,8 @@ import torch
 
 from patchlens import load
 from patchlens.demo import bundled_lenses, bundled_models
-from patchlens.errors import PatchlensError, SelectionError
-from patchlens.lens import LogitLens, open_lens
+from patchlens.errors import LensError, PatchlensError, SelectionError
+from patchlens.lens import FunctionLens, LogitLens, open_lens, save_lens
 from patchlens.scenes.scene import make_scene
 from tiny import tiny_gpt2
 
@@ -39,3 +39,18 @@ def test_unknown_lenses_say_what_to_do(tmp_path):
         open_lens(str(tmp_path / "none.safetensors"), adapter)
     with pytest.raises(PatchlensError, match="fitted for another model"):
         open_lens(str(bundled_lenses("demo")["tuned"]), adapter)
+
+
+def test_a_lens_is_saved_for_a_model_and_opened_by_a_path_for_that_one(tmp_path):
+    model = load("demo")
+    lens = open_lens("tuned", model)
+    path = save_lens(lens, tmp_path / "mine.safetensors", model, report={"kl": 0.5})
+    for given in (path, str(path)):
+        again = open_lens(given, model)
+        assert torch.equal(again.kinds["patch"].weight, lens.kinds["patch"].weight)
+    with pytest.raises(LensError, match="fitted for another model"):
+        open_lens(path, load("demo-cross"))
+    for other in (LogitLens(), FunctionLens(torch.clone, name="mine")):
+        with pytest.raises(LensError, match=f"'{other.name}' cannot be opened again"):
+            save_lens(other, tmp_path / "other.safetensors", model)
+    assert not (tmp_path / "other.safetensors").exists()

@@ -14,8 +14,8 @@ from patchlens.data.items import Item
 from patchlens.errors import SelectionError
 from patchlens.fit.gather import FitProgress
 from patchlens.fit.survey import naming, survey
+from patchlens.lens import save_lens
 from patchlens.lens.engine.rank import ConceptSpread, concept_spread
-from patchlens.lens.files import save_lens
 from patchlens.lens.jacobian import VERSIONS, JacobianLens, Version
 from patchlens.lens.vjp import fit_jacobian, positions
 from patchlens.models.adapter import Adapter
@@ -107,7 +107,7 @@ def fit_jacobian_lens(
     lens = replace(reduce(JacobianLens.joined, lenses), data=data or f"{len(items)} items")
     lens = replace(lens, note="; ".join(degenerate(spreads(adapter, lens, seed))))
     if out is not None:
-        save_lens(lens, out, model=adapter.name, revision=adapter.revision, unembed=adapter.unembed)
+        save_lens(lens, out, adapter)
     return lens
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from patchlens.data.items import DrawnScene, read_items
 from patchlens.errors import DataError
 from patchlens.fit.gather import FitProgress
+from patchlens.lens import save_lens
 from patchlens.lens.contexts import PER_TYPE, build_bank
-from patchlens.lens.files import save_lens
 from patchlens.lens.latent import LatentLens
 from patchlens.run import Model
 from patchlens.scenes.questions import caption
@@ -67,5 +67,5 @@ def fit_latent(
     adapter = model.adapter
     lens = LatentLens(build_bank(adapter, texts, per_type=per_type, seed=seed, progress=tell))
     if out is not None:
-        save_lens(lens, out, model=adapter.name, revision=adapter.revision, unembed=adapter.unembed)
+        save_lens(lens, out, adapter)
     return lens

@@ -21,9 +21,8 @@ from patchlens.fit.report import FitReport, kind_report
 from patchlens.fit.settings import TunedSettings
 from patchlens.fit.split import Side
 from patchlens.fit.states import Keep
-from patchlens.lens import Lens, LogitLens
+from patchlens.lens import Lens, LogitLens, save_lens
 from patchlens.lens.closed_form import ClosedForm
-from patchlens.lens.files import save_lens
 from patchlens.lens.gradient import mean_kl, refine
 from patchlens.lens.states import StateBatch
 from patchlens.lens.tuned import TunedLens
@@ -91,14 +90,7 @@ def fit_tuned(
         )
         result = _Fit(model.adapter, gathered, settings, tell).run(data or f"{len(items)} items")
         if target is not None:
-            save_lens(
-                result.lens,
-                target,
-                model=model.adapter.name,
-                revision=model.adapter.revision,
-                unembed=model.adapter.unembed,
-                report=json.loads(result.report.to_json()),
-            )
+            save_lens(result.lens, target, model, report=json.loads(result.report.to_json()))
             result.report.save(target)
     return result
 

@@ -54,7 +54,7 @@ class LensManifest:
     file: str
 
 
-def save_lens(
+def write_lens(
     lens: Lens,
     path: str | Path,
     *,
@@ -96,7 +96,7 @@ def read_lens(path: str | Path, unembed: Unembed | None = None) -> Lens:
     """Read a lens back, on the device of the unembed if one is given.
 
     Args:
-        path: what `save_lens` wrote.
+        path: what `write_lens` wrote.
         unembed: of the model it shall read; None opens it unchecked.
 
     Raises:

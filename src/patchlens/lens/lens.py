@@ -11,7 +11,7 @@ from torch import Tensor
 
 from patchlens.axes import FIT_KINDS, FitKind
 from patchlens.capture import Captured
-from patchlens.errors import LensError
+from patchlens.errors import LensError, SelectionError
 from patchlens.lens.engine.statistics import Statistics
 from patchlens.lens.engine.stream import stream_statistics
 from patchlens.models.adapter import Adapter
@@ -152,6 +152,39 @@ class Lens:
             LensError: nothing was fitted that a file could hold.
         """
         raise LensError(f"a lens of the name {self.name!r} has nothing that a file could hold")
+
+
+def check_name(lens: Lens) -> None:
+    """Check that a lens has a name that a reading can bear.
+
+    Raises:
+        LensError: it has none.
+    """
+    name: object = getattr(lens, "name", None)
+    if not (isinstance(name, str) and name.strip() and name.isprintable()):
+        what = "has none" if name in (None, "") else f"has {name!r:.40}"
+        raise LensError(
+            f"a lens has a name, a short text that stands in its readings, and this {type(lens).__name__} "
+            f"{what}: give it one, such as name='mine'"
+        )
+
+
+def check_fitted(
+    name: str, n_layers: int, d_model: int, layer: int, resid_layer: Float[Tensor, "pos width"]
+) -> None:
+    """Check that states of a layer are of the kind that a lens was fitted on.
+
+    Raises:
+        SelectionError: the lens has no such layer.
+        LensError: the states are of another width.
+    """
+    if not 0 <= layer <= n_layers:
+        raise SelectionError(f"layer {layer} does not exist: this lens has layers 0 to {n_layers}")
+    if resid_layer.shape[1] != d_model:
+        raise LensError(
+            f"a {name} lens for states {d_model} wide cannot read this model's, {resid_layer.shape[1]} wide: "
+            "fit one for this model"
+        )
 
 
 def _of_turn(progress: Callable[[int, int], None], turn: int, turns: int) -> Callable[[int, int], None]:

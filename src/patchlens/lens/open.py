@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from inspect import isclass
+from collections.abc import Callable, Mapping
+from inspect import isclass, signature
 from pathlib import Path
+from typing import Any
 
 from patchlens.demo import bundled_lenses
 from patchlens.errors import LensError, SelectionError
 from patchlens.lens.cross import CrossLens
 from patchlens.lens.embedding import EmbeddingLens
-from patchlens.lens.files import read_lens
-from patchlens.lens.lens import Lens
+from patchlens.lens.files import read_lens, write_lens
+from patchlens.lens.lens import Lens, check_name
 from patchlens.lens.logit import LogitLens
 from patchlens.models.adapter import Adapter
 from patchlens.reading.seal import SUFFIX
@@ -46,7 +47,8 @@ def open_lens(lens: object, model: object) -> Lens:
     """
     adapter = adapter_of(model)
     if isinstance(lens, Lens):
-        return _named(lens)
+        check_name(lens)
+        return lens
     if not isinstance(lens, str | Path):
         raise LensError(_no_lens(lens))
     name = str(lens)
@@ -66,6 +68,27 @@ def open_lens(lens: object, model: object) -> Lens:
     raise SelectionError(f"there is no lens {name!r}: choose {known}, or a file that ends in {SUFFIX}")
 
 
+def save_lens(
+    lens: Lens, path: str | Path, model: object, *, report: Mapping[str, Any] | None = None
+) -> Path:
+    """Write a fitted lens; an interrupted or failed write leaves no file and an old one untouched.
+
+    Args:
+        lens: a tuned, Jacobian or latent lens; its arrays are held in memory twice meanwhile.
+        path: where to, ``.safetensors``.
+        model: that it was fitted for, as `open_lens` takes it; the file opens for that one only.
+        report: what to keep about the fit, as JSON values.
+
+    Raises:
+        OutputError: the file cannot be written.
+        LensError: no way is known to open such a lens again.
+    """
+    adapter = adapter_of(model)
+    return write_lens(
+        lens, path, model=adapter.name, unembed=adapter.unembed, revision=adapter.revision, report=report
+    )
+
+
 def adapter_of(model: object) -> Adapter:
     """Return the adapter of a loaded model.
 
@@ -78,19 +101,12 @@ def adapter_of(model: object) -> Adapter:
     raise LensError(f"a lens reads a model, and {_said(model)} is none: give what patchlens.load returns")
 
 
-def _named(lens: Lens) -> Lens:
-    name: object = getattr(lens, "name", None)
-    if isinstance(name, str) and name and name.isprintable():
-        return lens
-    raise LensError(
-        f"a lens has a name, a short text that stands in its readings, and {_said(lens)} has "
-        f"{'none' if name is None else repr(name)}: write name = 'mine' in its class"
-    )
-
-
 def _no_lens(given: object) -> str:
     if isclass(given) and issubclass(given, Lens):
-        return f"{given.__name__} is a class, not a lens: write {given.__name__}()"
+        bare = all(own.default is not own.empty for own in signature(given).parameters.values())
+        name = getattr(given, "name", None)
+        way = f"open_lens({name!r}, model) opens one" if not bare else f"write {given.__name__}()"
+        return f"{given.__name__} is a class, not a lens: {way}"
     if callable(given):
         called = getattr(given, "__name__", type(given).__name__)
         return f"{called} is a function, not a lens: write FunctionLens({called}, name='mine')"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from patchlens.axes import FIT_KINDS, FitKind
 from patchlens.errors import FormatError, SelectionError
-from patchlens.lens.lens import JSON, Lens
+from patchlens.lens.lens import JSON, Lens, check_fitted
 from patchlens.models.unembed import Unembed
 
 Form = Literal["after_norm", "before_norm"]
@@ -52,10 +52,10 @@ class TunedLayers(Lens):
 
         Raises:
             SelectionError: the lens has no such layer.
+            LensError: it was fitted for a model of another width.
         """
         n_layers = len(self.translators.bias)
-        if not 0 <= layer <= n_layers:
-            raise SelectionError(f"layer {layer} does not exist: this lens has layers 0 to {n_layers}")
+        check_fitted(self.name, n_layers, self.translators.bias.shape[-1], layer, resid_layer)
         if layer == n_layers:
             return unembed.norm(resid_layer)
         own = self.translators

@@ -13,6 +13,7 @@ from torch import Tensor
 from patchlens.errors import NumericsError
 from patchlens.lens.engine.chunks import Plan
 from patchlens.lens.engine.moments import OnlineMoments
+from patchlens.lens.engine.normed import checked_states
 from patchlens.lens.engine.rescore import products, shared_products, table_products
 from patchlens.lens.engine.statistics import Statistics
 from patchlens.lens.engine.targets import TargetCounter
@@ -86,13 +87,14 @@ class BlockReader:
         self, resid: Float[Tensor, "layer pos d_model"], final: Float[Tensor, "pos d_model"]
     ) -> tuple[Float[Tensor, "rows pos d_model"], int]:
         """Norm every layer; the reference comes last, unless the lens shows the last layer as it is."""
-        weight = self.unembed.weight
+        lens, weight = self.question.lens, self.unembed.weight
         states = torch.empty((len(resid) + 1, *resid.shape[1:]), dtype=weight.dtype, device=weight.device)
         for start in range(0, len(final), _NORMED_AT_ONCE):
             at = slice(start, start + _NORMED_AT_ONCE)
             for slot, layer in enumerate(self.question.layers):
                 state = resid[slot, at].to(weight.device)
-                states[slot, at] = self.question.lens.normed(state, layer, self.unembed)
+                given = lens.normed(state, layer, self.unembed)
+                states[slot, at] = checked_states(lens.name, layer, given, state)
             states[-1, at] = self.unembed.norm(final[at])
         if self.question.n_layers in self.question.layers:
             slot = self.question.layers.index(self.question.n_layers)
