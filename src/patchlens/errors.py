@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 
 class PatchlensError(Exception):
     """Base of every error a user can cause; the command line prints it on one line and exits with 2."""
@@ -74,3 +77,13 @@ class NumericsError(PatchlensError):
 
 class StudyError(PatchlensError):
     """A study's spec is wrong, or its folder holds another study or is in use."""
+
+
+@contextmanager
+def naming(name: str) -> Generator[None]:
+    """Errors inside say which item they are about."""
+    try:
+        yield
+    except PatchlensError as error:
+        error.args = (f"{name}: {error}",)
+        raise

@@ -1,13 +1,19 @@
-"""Results written so that they are there whole or not at all, and text read line by line."""
+"""Results written whole or not at all, begun work gone on with by the same arguments alone, text by line."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Final
 
-from patchlens.errors import DataError, OutputError
+from patchlens.errors import DataError, OutputError, PatchlensError
+
+_TOLD: Final = 3
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def output_path(path: str | Path, *suffixes: str) -> Path:
@@ -65,3 +71,48 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield number, line.strip()
+
+
+def same_or_refuse(
+    place: Path,
+    holds: str,
+    before: Any,
+    now: Any,
+    remedy: str,
+    error: type[PatchlensError] = DataError,
+) -> None:
+    """Refuse to go on with work that was begun with other arguments.
+
+    Args:
+        place: where the work is kept.
+        holds: what it is, such as "an experiment".
+        before: the arguments that it was begun with, as JSON values.
+        now: those of today.
+        remedy: what to do.
+        error: what to raise.
+
+    Raises:
+        PatchlensError: they differ; says in what, by the innermost names, the first few.
+    """
+    changed = list(_differences(json.loads(json.dumps(before)), json.loads(json.dumps(now)), ()))
+    if changed:
+        first = "; ".join(changed[:_TOLD])
+        more = f" and {len(changed) - _TOLD} more" if len(changed) > _TOLD else ""
+        raise error(f"{place} holds {holds} that this one must not be mixed with ({first}{more}): {remedy}")
+
+
+def _differences(before: Any, now: Any, at: tuple[str, ...]) -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in {**before, **now}:
+            yield from _differences(before.get(key), now.get(key), (*at, str(key)))
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for number, pair in enumerate(zip(before, now, strict=True), 1):
+            yield from _differences(*pair, (*at, str(number)))
+    elif before != now:
+        yield f"{' '.join(at)} was {_brief(before)}, now {_brief(now)}"
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, str) and _DIGEST.fullmatch(value):
+        return f"{value[:8]}.."
+    return f"{len(value)} of them" if isinstance(value, list) else f"{value!r:.40}"

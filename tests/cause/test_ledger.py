@@ -59,7 +59,7 @@ def test_a_line_cut_in_the_middle_is_made_again(tmp_path, cut):
 def test_other_arguments_are_not_mixed_in(tmp_path):
     path = tmp_path / "a.jsonl"
     each(CASES, lambda _: {}, Ledger(path, HEAD), silent)
-    with pytest.raises(DataError, match=r"must not be mixed with .model was demo, now other"):
+    with pytest.raises(DataError, match=r"must not be mixed with .model was 'demo', now 'other'"):
         each(CASES, lambda _: {}, Ledger(path, {**HEAD, "model": "other"}), silent)
     assert len(path.read_text().splitlines()) == 6
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from patchlens.bench.exam import MOST_SEEDS, REPORT_SEEDS
-from patchlens.data.items import Item
+from patchlens.data.items import Item, read_items
 from patchlens.errors import SelectionError
 from patchlens.pictures.open import OpenedPicture, open_picture
 from patchlens.scenes.questions import Question
@@ -60,6 +61,20 @@ def own_cases(items: Sequence[Item]) -> tuple[Case, ...]:
         if not item.pictures:
             raise SelectionError(f"{item.name} has no picture: an experiment on patches needs one")
     return tuple(Case(item.name, item.prompt, item) for item in items)
+
+
+def as_cases(
+    data: str | Path | Sequence[Item] | Sequence[Case], prompt: str | None = None
+) -> tuple[Case, ...]:
+    """Cases of whatever people have: a folder or file, items, or cases as they are.
+
+    Raises:
+        DataError, SelectionError: as `patchlens.data.items.read_items` and `own_cases`.
+    """
+    if isinstance(data, (str, Path)):
+        return own_cases(read_items(data, prompt))
+    cases = [each for each in data if isinstance(each, Case)]
+    return tuple(cases) or own_cases([each for each in data if isinstance(each, Item)])
 
 
 def drawn_cases(ask: Ask, seeds: int, scenes: int, *, first: int = REPORT_SEEDS) -> tuple[Case, ...]:

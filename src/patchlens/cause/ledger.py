@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from patchlens.cause.cases import Case
-from patchlens.errors import DataError, OutputError
-from patchlens.files import write_atomically
-from patchlens.fit.survey import model_digest, naming
+from patchlens.errors import DataError, OutputError, naming
+from patchlens.files import same_or_refuse, write_atomically
 from patchlens.models.adapter import Adapter
+from patchlens.models.digest import model_digest
 from patchlens.progress import Progress
 
 Record = dict[str, Any]
@@ -55,7 +55,8 @@ class Ledger:
             records = {str(line.pop("case")): line for line in lines}
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise DataError(f"{self.path} is not a file of an experiment: choose another --out") from error
-        self._compare(head)
+        remedy = "run that one again as it was, or choose another --out"
+        same_or_refuse(self.path, "an experiment", head, self.head, remedy)
         if len(whole) < len(text):
             write_atomically(self.path, whole)
         return records
@@ -75,17 +76,6 @@ class Ledger:
                 os.fsync(file.fileno())
         except OSError as error:
             raise OutputError(f"cannot write {self.path}: {error.strerror or error}") from error
-
-    def _compare(self, head: Any) -> None:
-        before = head if isinstance(head, dict) else {}
-        now = json.loads(_line(self.head))
-        changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-        if changed:
-            told = ", ".join(f"{key} was {before.get(key)}, now {now.get(key)}" for key in changed)
-            raise DataError(
-                f"{self.path} holds an experiment that this one must not be mixed with ({told}): run that "
-                "one again as it was, or choose another --out"
-            )
 
 
 def head_of(

@@ -16,9 +16,10 @@ from patchlens.errors import FitError, OutputError
 from patchlens.fit.batches import Batches
 from patchlens.fit.split import Side, groups_of, split
 from patchlens.fit.states import Keep, StateStore, collect
-from patchlens.fit.survey import Surveyed, data_digest, model_digest, survey
+from patchlens.fit.survey import Surveyed, data_digest, survey
 from patchlens.fit.work import Fingerprint, finish, take_up, work_folder
 from patchlens.models.adapter import Adapter
+from patchlens.models.digest import model_digest
 from patchlens.run import Model
 
 GIGABYTE = 1e9

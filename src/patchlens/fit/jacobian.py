@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from patchlens.data.items import Item
-from patchlens.errors import SelectionError
+from patchlens.errors import SelectionError, naming
 from patchlens.fit.gather import FitProgress
-from patchlens.fit.survey import naming, survey
+from patchlens.fit.survey import survey
 from patchlens.lens import save_lens
 from patchlens.lens.engine.rank import ConceptSpread, concept_spread
 from patchlens.lens.jacobian import VERSIONS, JacobianLens, Version

@@ -14,9 +14,8 @@ from torch import Tensor
 from patchlens.attention import SinkRule
 from patchlens.axes import FIT_KINDS, FitKind
 from patchlens.data.items import Item
-from patchlens.errors import OutputError
+from patchlens.errors import OutputError, naming
 from patchlens.files import write_atomically
-from patchlens.fit.survey import naming
 from patchlens.lens.states import StateBatch
 from patchlens.run import Model
 

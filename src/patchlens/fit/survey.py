@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-import torch
 
 from patchlens.axes import PositionKind
 from patchlens.data.items import Item, digest
-from patchlens.errors import PatchlensError
+from patchlens.errors import naming
 from patchlens.models.adapter import Adapter
 from patchlens.models.inputs import prepare
-
-_SAMPLES = 64
 
 
 @dataclass(frozen=True)
@@ -48,32 +43,10 @@ def survey(
     return tuple(found)
 
 
-@contextmanager
-def naming(name: str) -> Generator[None]:
-    """Errors inside say which item they are about."""
-    try:
-        yield
-    except PatchlensError as error:
-        raise type(error)(f"{name}: {error}") from error
-
-
 def data_digest(items: Sequence[Item], surveyed: Sequence[Surveyed]) -> str:
     """Name of all prompts and pixels in their order."""
     whole = [f"{item.prompt}\0{' '.join(seen.pictures)}" for item, seen in zip(items, surveyed, strict=True)]
     return _sha256("\0\0".join(whole).encode())
-
-
-def model_digest(adapter: Adapter) -> str:
-    """Name of a model's weights, from their shapes and a sample of each."""
-    hasher = hashlib.sha256()
-    with torch.no_grad():
-        for name, weight in adapter.model.named_parameters():
-            hasher.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
-            flat = weight.flatten()
-            hasher.update(
-                flat[:: max(1, len(flat) // _SAMPLES)][: 2 * _SAMPLES].float().cpu().numpy().tobytes()
-            )
-    return hasher.hexdigest()
 
 
 def _sha256(data: bytes) -> str:

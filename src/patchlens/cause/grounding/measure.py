@@ -17,8 +17,7 @@ from patchlens.cause.grounding.replaced import CONTROL, KINDS, OTHER, Kind, Pixe
 from patchlens.cause.grounding.replies import begun, replies, said
 from patchlens.cause.grounding.verdict import Under
 from patchlens.cause.ledger import Ledger, Record, each, head_of
-from patchlens.errors import SelectionError
-from patchlens.fit.survey import naming
+from patchlens.errors import SelectionError, naming
 from patchlens.models.adapter import Adapter
 from patchlens.models.inputs import Inputs, prepare
 from patchlens.models.tokens import answer_text, piece_table

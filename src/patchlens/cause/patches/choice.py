@@ -18,8 +18,7 @@ from patchlens.cause.patches.measure import MAX_NEW_TOKENS, Settings, Subject, o
 from patchlens.cause.patches.pointing import LensMaps, answer_word, lens_maps
 from patchlens.cause.patches.replacing import case_rng
 from patchlens.demo import bundled_models
-from patchlens.errors import DataError
-from patchlens.fit.survey import naming
+from patchlens.errors import DataError, naming
 from patchlens.models.inputs import prepare
 from patchlens.progress import Progress
 

@@ -16,10 +16,10 @@ from patchlens.concepts.dictionary import Dictionary
 from patchlens.concepts.language import language_of
 from patchlens.demo import bundled_lenses
 from patchlens.errors import LensError, PatchlensError, SelectionError
-from patchlens.fit.survey import model_digest
 from patchlens.lens import Lens
 from patchlens.lens.open import is_lens, open_lens
 from patchlens.models.adapter import Adapter
+from patchlens.models.digest import model_digest
 from patchlens.models.tokens import piece_table
 from patchlens.reading.reading import Reading
 from patchlens.reading.seal import SUFFIX
