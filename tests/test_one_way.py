@@ -20,12 +20,9 @@ NOT_YET = (
     "bench",
     "studies",
     "fit",
-    "cause/change",
     "cause/fidelity",
     "cause/grounding",
     "cause/hallucination",
-    "cause/knockout",
-    "cause/patches",
 )
 """Rooms that still run a model by themselves; this list shrinks to nothing."""
 

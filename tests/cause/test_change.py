@@ -12,7 +12,7 @@ from patchlens.capture import capture
 from patchlens.causal import Ablate, Add, Knockout, Patches, Project, Swap, Zero, patch_numbers, rerun
 from patchlens.causal.places import Stage
 from patchlens.causal.plan import resolve
-from patchlens.cause.change.written import ablation, addition, knocking_out, projection, swap
+from patchlens.cause.written import ablation, addition, knocking_out, projection, swap
 from patchlens.errors import SelectionError
 from patchlens.models.inputs import prepare
 from patchlens.run import load
@@ -56,7 +56,7 @@ def test_a_knockout_and_as_many_edges_at_random(stage):
     plan = resolve(stage.adapter, stage.inputs, written.drawn(rng()))
     cut = sum(len(cut.queries) for cut in plan.cuts if cut.paired)
     assert cut > 0
-    assert set(written.told.split()) >= {"answer", "patches", "3-6"}
+    assert set(written.name.split()) >= {"answer", "patches", "3-6"}
 
 
 def test_words_are_taken_out_and_put_in_along_their_direction(stage):

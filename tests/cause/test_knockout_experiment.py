@@ -5,26 +5,25 @@ import pytest
 
 from patchlens.causal import Knockout, rerun
 from patchlens.causal.places import Stage
+from patchlens.cause import knockout as module
 from patchlens.cause.cases import drawn_cases, own_cases
-from patchlens.cause.knockout import measure as module
-from patchlens.cause.knockout.measure import Settings, ask_about_thing, knockout
-from patchlens.cause.knockout.routes import with_controls
+from patchlens.cause.knockout import ask_about_thing, cause_knockout
+from patchlens.cause.routes import with_controls
+from patchlens.cause.runner import Experiment
+from patchlens.cause.settings import KnockoutSettings
 from patchlens.data.items import Item
 from patchlens.errors import SelectionError
 from patchlens.models.generate import generate_greedy
 from patchlens.models.inputs import prepare
-from patchlens.models.load import load_adapter
+from patchlens.run import Model, load
+from tiny import BUILDERS
 
 VALIDATION = 9_000_000
 
 
-def silent(*_):
-    pass
-
-
 @pytest.fixture(scope="module", params=["demo", "demo-cross"])
-def adapter(request):
-    return load_adapter(request.param)
+def model(request):
+    return load(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +31,9 @@ def cases():
     return drawn_cases(ask_about_thing, 1, 2, first=VALIDATION)
 
 
-def test_figures_are_those_of_the_knockouts_and_every_route_has_every_window(adapter, cases):
-    found = knockout(adapter, cases, "2 scenes", Settings(width=3, draws=2), path=None, tell=silent)
+def test_figures_are_those_of_the_knockouts_and_every_route_has_every_window(model, cases):
+    adapter = model.adapter
+    found = cause_knockout(model, cases, KnockoutSettings(width=3, draws=2))
     lost, control = [], []
     for case in cases:
         inputs = prepare(adapter, case.prompt, case.open())
@@ -51,32 +51,32 @@ def test_figures_are_those_of_the_knockouts_and_every_route_has_every_window(ada
     assert found.cases == 2 and found.parameters["width"] == 3
 
 
-def test_a_stopped_run_goes_on_and_gives_the_same(adapter, cases, tmp_path, monkeypatch):
+def test_a_stopped_run_goes_on_and_gives_the_same(model, cases, tmp_path, monkeypatch):
     path = tmp_path / "a.jsonl"
-    run = {"about": "2 scenes", "settings": Settings(draws=1)}
-    whole = knockout(adapter, cases, **run, path=None, tell=silent)
-    costs = module._costs
+    settings = KnockoutSettings(draws=1)
+    whole = cause_knockout(model, cases, settings)
+    costs = module.measure
 
-    def stops(adapter_, case, *rest):
+    def stops(model_, case, *rest):
         if case.name == cases[1].name:
             raise KeyboardInterrupt
-        return costs(adapter_, case, *rest)
+        return costs(model_, case, *rest)
 
-    monkeypatch.setattr(module, "_costs", stops)
+    monkeypatch.setattr(module, "measure", stops)
     with pytest.raises(KeyboardInterrupt):
-        knockout(adapter, cases, **run, path=path, tell=silent)
+        cause_knockout(model, cases, settings, out=path)
     made = []
     monkeypatch.setattr(
-        module, "_costs", lambda a, case, *rest: made.append(case.name) or costs(a, case, *rest)
+        module, "measure", lambda a, case, *rest: made.append(case.name) or costs(a, case, *rest)
     )
-    assert knockout(adapter, cases, **run, path=path, tell=silent) == whole
+    assert cause_knockout(model, cases, settings, out=path) == whole
     assert made == [cases[1].name]
 
 
 def test_pictures_of_ones_own_have_no_thing_and_a_single_one_no_interval(cases):
-    adapter = load_adapter("demo")
     own = own_cases([Item("mine", "What is this?", (cases[0].truth.picture,))])
-    found = knockout(adapter, own, "mine", Settings(draws=1), path=None, tell=silent)
+    found = cause_knockout(load("demo"), own, KnockoutSettings(draws=1))
+    assert found.about == "mine, windows of 4 blocks"
     assert {row.name.split(",")[0] for row in found.rows} == {
         "image → answer",
         "image → text",
@@ -86,46 +86,50 @@ def test_pictures_of_ones_own_have_no_thing_and_a_single_one_no_interval(cases):
     assert found.sentence.startswith("In this one case, which tells nothing of others")
 
 
-@pytest.mark.parametrize("wrong", [{"width": 0}, {"width": 9}, {"draws": 0}, {"max_new_tokens": 0}])
-def test_sizes_that_make_no_sense_are_refused(wrong, cases):
+def test_windows_wider_than_the_model_are_refused(cases):
     with pytest.raises(SelectionError, match="windows of 1 to 8 blocks"):
-        knockout(load_adapter("demo"), cases, "", Settings(**wrong), path=None, tell=silent)
+        cause_knockout(load("demo"), cases, KnockoutSettings(width=9))
 
 
-def told(lost, control):
+@pytest.fixture(scope="module")
+def trial():
+    return Experiment("knockout", Model(BUILDERS["llava"]()), [], {"width": 1})
+
+
+def sentence_of(trial, lost, control):
     """The finding on made-up numbers ``[route, window, case]``: two routes, two windows and all blocks."""
     over = module.windows(2, 1)
     routes = ("image → answer", "text → answer")
-    records = [
-        {
+    records = {
+        f"{case}": {
             "routes": {
                 route: [(float(lost[r, w, case]), float(control[r, w, case])) for w in range(3)]
                 for r, route in enumerate(routes)
             }
         }
         for case in range(lost.shape[2])
-    ]
-    return module._finding("demo", "made up", records, over, {"width": 1}).sentence
+    }
+    return module._finding(trial, "made up", records, over).sentence
 
 
-def test_the_dearest_window_is_named_only_where_it_stands_out():
+def test_the_dearest_window_is_named_only_where_it_stands_out(trial):
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 1, (2, 3, 40))
-    assert "none costs the answer more" in told(noise, noise + rng.normal(0, 1, noise.shape))
+    assert "none costs the answer more" in sentence_of(trial, noise, noise + rng.normal(0, 1, noise.shape))
     clear = noise.copy()
     clear[0, 1] += 5
-    sentence = told(clear, noise)
+    sentence = sentence_of(trial, clear, noise)
     assert "image → answer, block 1 costs most" in sentence and "100% of resamples" in sentence
     clear[1, 0] = clear[0, 1] + rng.normal(0, 0.01, 40)
-    assert "so others may be" in told(clear, noise)
+    assert "so others may be" in sentence_of(trial, clear, noise)
     clear[:, 2] += 50
-    assert "all blocks" not in told(clear, noise)
+    assert "all blocks" not in sentence_of(trial, clear, noise)
     clear[1, 0] += 10
-    assert "Of those on ways from the picture, image → answer, block 1" in told(clear, noise)
+    assert "Of those on ways from the picture, image → answer, block 1" in sentence_of(trial, clear, noise)
 
 
-def test_cases_in_which_nothing_is_said_are_left_out():
+def test_cases_in_which_nothing_is_said_are_left_out(trial):
     over = module.windows(2, 1)
-    found = module._finding("demo", "", [{"answer": "", "routes": {}}], over, {"width": 1})
+    found = module._finding(trial, "", {"a": {"answer": "", "routes": {}}}, over)
     assert found.cases == 0 and not found.rows and "No answer" in found.sentence
     assert any("1 cases were left out" in note for note in found.notes)

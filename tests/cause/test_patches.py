@@ -12,30 +12,23 @@ from patchlens.capture import capture
 from patchlens.causal import Ablate, intervening, patch_states
 from patchlens.causal.places import Stage
 from patchlens.causal.pointing import Above
+from patchlens.cause import patches as module
+from patchlens.cause.answer_word import word_maps
 from patchlens.cause.cases import drawn_cases, own_cases
-from patchlens.cause.patches import measure as module
-from patchlens.cause.patches.measure import (
-    Settings,
-    Subject,
-    cause_patches,
-    measure,
-    one_thing,
-    subject_of,
-)
-from patchlens.cause.patches.replacing import Replacing, make_replacing
+from patchlens.cause.fillers import Fillers
+from patchlens.cause.patches import PointedAblation, ablate_pointed, measure, one_thing
+from patchlens.cause.patches_choice import settle
+from patchlens.cause.settings import ChangeSettings, KnockoutSettings, PatchesSettings
 from patchlens.data.items import Item
 from patchlens.errors import DataError, SelectionError
-from patchlens.lens import Lens, open_lens
+from patchlens.lens import Lens, LogitLens
 from patchlens.models.inputs import prepare
-from patchlens.run import load
+from patchlens.run import Model, load
+from patchlens.trace import Trace
 from tiny import BUILDERS
 
 PICTURES = [np.random.default_rng(seed).integers(0, 255, (56, 56, 3), np.uint8) for seed in range(3)]
 LAYER = 2
-
-
-def silent(*_):
-    pass
 
 
 @dataclass(frozen=True)
@@ -63,32 +56,31 @@ class Constructed:
     """A tiny model and a picture of which exactly one patch is not as the replacement would have it."""
 
     def __init__(self, matters: int):
-        self.adapter = BUILDERS["llava"]()
+        self.model = Model(BUILDERS["llava"]())
+        self.adapter = self.model.adapter
         (self.case,) = own_cases([Item("mine", "what is in the picture?", (PICTURES[0],))])
         self.inputs = prepare(self.adapter, self.case.prompt, self.case.open())
         states = patch_states(self.adapter, [self.inputs]).clone()
         self.n = len(states)
         draw = torch.Generator().manual_seed(3)
         states[matters] += 30 * states.std() * torch.randn(states.shape[1], generator=draw)
-        self.replacing = Replacing("other", {"another": states}, "another picture")
+        self.fillers = Fillers("other", {"another": states}, "another picture")
         self.resid = capture(self.adapter, self.inputs, layers=[LAYER]).resid[0]
         self.rows = Stage(self.adapter, self.inputs).patches
 
-    def subject(self, points_at: int) -> Subject:
-        token = self.answer()[0]
-        lens = LooksFor(self.resid[self.rows[points_at]], token)
-        return Subject(self.adapter, lens, self.replacing)
+    def ablation(self, points_at: int) -> PointedAblation:
+        (token, *_) = self.model.trace(self.case.open(), self.case.prompt).answer.ids
+        return self.with_lens(LooksFor(self.resid[self.rows[points_at]], token))
 
-    def answer(self):
-        return module.rerun(self.adapter, self.inputs).answers([()], module.MAX_NEW_TOKENS)[0]
-
-
-SETTINGS = Settings(layer=LAYER, pointing=Above(0.5), block=1, step=1, draws=8)
+    def with_lens(self, lens: Lens) -> PointedAblation:
+        return PointedAblation(
+            self.model, lens, self.fillers, layer=LAYER, pointing=Above(0.5), block=1, step=1, draws=8
+        )
 
 
 def test_where_one_patch_matters_only_ablating_that_one_does_anything():
     made = Constructed(matters=2)
-    record = measure(made.subject(2), made.case, SETTINGS)
+    record = measure(made.ablation(2), made.case)
     assert record["pointed"] == 1 and record["patches"] == made.n
     assert abs(record["falls"]["pointed"]) > 0.1 and record["flips"]["pointed"] == 1
     assert record["falls"]["ring"] == pytest.approx(0, abs=1e-4) and record["flips"]["ring"] == 0
@@ -104,8 +96,8 @@ def test_where_one_patch_matters_only_ablating_that_one_does_anything():
 
 def test_a_lens_that_points_elsewhere_is_found_out():
     made = Constructed(matters=2)
-    right = measure(made.subject(2), made.case, SETTINGS)
-    wrong = measure(made.subject(made.n - 1), made.case, SETTINGS)
+    right = measure(made.ablation(2), made.case)
+    wrong = measure(made.ablation(made.n - 1), made.case)
     assert wrong["flips"]["pointed"] == 0 and wrong["falls"]["pointed"] == pytest.approx(0, abs=1e-4)
     assert wrong["falls"]["rest"] == pytest.approx(right["falls"]["pointed"], abs=1e-4)
     assert wrong["flips"]["rest"] == 1 and wrong["peak_pointed"] in (0.0, 1.0)
@@ -117,17 +109,16 @@ def test_a_lens_that_points_elsewhere_is_found_out():
 
 def test_a_lens_that_points_everywhere_does_what_its_control_does():
     made = Constructed(matters=2)
-    subject = replace(made.subject(2), lens=SaysTheSame())
-    outcome = cause_patches(subject, [made.case], SETTINGS, about="one", tell=silent)
-    (record,) = outcome.records.values()
+    found = ablate_pointed(made.with_lens(SaysTheSame()), [made.case], about="one")
+    (record,) = found.records.values()
     assert record["pointed"] == made.n
     assert "ring" not in record["flips"] and "rest" not in record["flips"]
     for part in ("falls", "flips"):
         assert record[part]["random"] == pytest.approx([record[part]["pointed"]] * 8, abs=1e-4)
-    rows = {row.name: row for row in outcome.finding.rows}
+    rows = {row.name: row for row in found.rows}
     assert rows["fall: pointed at | random"].difference.value == pytest.approx(0, abs=1e-4)
     assert not any("ring" in name for name in rows)
-    assert "does not show that the answer depends" in outcome.finding.sentence
+    assert "does not show that the answer depends" in found.sentence
 
 
 def greedy(adapter, inputs, intervention, most):
@@ -154,22 +145,23 @@ def logprob(adapter, inputs, answer, intervention):
 
 @pytest.mark.parametrize(("model", "lens", "layer"), [("demo", "logit", 2), ("demo-cross", "cross", 6)])
 def test_flips_and_falls_are_those_of_whole_passes_of_the_model(model, lens, layer):
-    adapter = load(model).adapter
+    loaded = load(model)
+    adapter = loaded.adapter
     cases = drawn_cases(one_thing, 1, 2, first=9_300_000)
-    subject = subject_of(adapter, open_lens(lens, adapter), make_replacing(adapter, cases, "mean"), cases)
-    settings = Settings(layer=layer, draws=1, step=5)
+    ablation, _ = settle(loaded, cases, PatchesSettings(layer, above=0.1, draws=1, step=5), lens)
     seen_flips = set()
     for case in cases:
-        record = measure(subject, case, settings)
-        seen = module.answered(subject, case, settings)
-        chosen = settings.pointing.chosen(seen.scores)
+        record = measure(ablation, case)
+        trace = ablation.trace(case)
+        word = ablation.answer_word(trace.answer.ids)
+        chosen = ablation.pointing.chosen(word_maps(trace, ablation.lens, word).at(layer))
         rest = np.setdiff1d(np.arange(100), chosen)
-        plain = greedy(adapter, seen.inputs, (), module.MAX_NEW_TOKENS)
+        plain = greedy(adapter, trace.inputs, (), module.MAX_NEW_TOKENS)
         for name, numbers in {"pointed": chosen, "rest": rest}.items():
-            ablated = Ablate(numbers.tolist(), subject.replacing.by(case))
-            said = greedy(adapter, seen.inputs, ablated, module.MAX_NEW_TOKENS)
+            ablated = Ablate(numbers.tolist(), ablation.fillers.by(case))
+            said = greedy(adapter, trace.inputs, ablated, module.MAX_NEW_TOKENS)
             assert record["flips"][name] == float(said != plain)
-            before, after = (logprob(adapter, seen.inputs, plain, what) for what in ((), ablated))
+            before, after = (logprob(adapter, trace.inputs, plain, what) for what in ((), ablated))
             assert record["falls"][name] == pytest.approx(before - after, abs=1e-3)
             seen_flips.add(said != plain)
             if name == "pointed":
@@ -183,42 +175,70 @@ def test_flips_and_falls_are_those_of_whole_passes_of_the_model(model, lens, lay
 def test_an_answer_of_nothing_is_left_out_and_said(monkeypatch):
     made = Constructed(matters=2)
     monkeypatch.setattr(module, "MAX_NEW_TOKENS", 0)
-    outcome = cause_patches(
-        Subject(made.adapter, SaysTheSame(), made.replacing), [made.case], SETTINGS, about="one", tell=silent
-    )
-    assert outcome.finding.cases == 0 and "answered nothing" in outcome.finding.sentence
-    assert "1 of 1 cases had no answer" in " ".join(outcome.finding.notes)
+    found = ablate_pointed(made.with_lens(SaysTheSame()), [made.case], about="one")
+    assert found.cases == 0 and "answered nothing" in found.sentence
+    assert "1 of 1 cases had no answer" in " ".join(found.notes)
 
 
 def test_a_stopped_run_goes_on_and_gives_what_a_whole_one_does(tmp_path, monkeypatch):
-    adapter = BUILDERS["llava"]()
+    model = Model(BUILDERS["llava"]())
     cases = own_cases([Item(f"p{n}", "what is this?", (p,)) for n, p in enumerate(PICTURES)])
-    subject = Subject(adapter, open_lens("logit", adapter), make_replacing(adapter, cases, "mean"))
-    settings = replace(SETTINGS, draws=2)
-    whole = cause_patches(subject, cases, settings, about="three", tell=silent)
+    settings = PatchesSettings(LAYER, above=0.5, block=1, step=1, draws=2)
+    ablation, _ = settle(model, cases, settings, LogitLens())
+    whole = ablate_pointed(ablation, cases, about="three")
     path, original = tmp_path / "a.jsonl", module.measure
     made: list[str] = []
 
-    def stops(subject, case, settings):
+    def stops(ablation, case):
         if case.name == "p1" and not made[1:]:
             made.append("stopped")
             raise KeyboardInterrupt
         made.append(case.name)
-        return original(subject, case, settings)
+        return original(ablation, case)
 
     monkeypatch.setattr(module, "measure", stops)
     with pytest.raises(KeyboardInterrupt):
-        cause_patches(subject, cases, settings, about="three", tell=silent, out=path)
-    again = cause_patches(subject, cases, settings, about="three", tell=silent, out=path)
+        ablate_pointed(ablation, cases, about="three", out=path)
+    again = ablate_pointed(ablation, cases, about="three", out=path)
     assert made == ["p0", "stopped", "p1", "p2"]
-    assert again.records == whole.records and again.finding.rows == whole.finding.rows
-    backwards = cause_patches(subject, cases[::-1], settings, about="three", tell=silent)
+    assert again == whole and again.records == whole.records
+    backwards = ablate_pointed(ablation, cases[::-1], about="three")
     assert backwards.records == whole.records  # what is drawn does not depend on the order
     with pytest.raises(DataError, match="draws was 2, now 3"):
-        cause_patches(subject, cases, replace(settings, draws=3), about="three", tell=silent, out=path)
+        ablate_pointed(replace(ablation, draws=3), cases, about="three", out=path)
 
 
-@pytest.mark.parametrize("wrong", [{"draws": 0}, {"block": 0}, {"step": 0}])
+def test_the_passes_of_a_case_are_counted_beforehand(monkeypatch):
+    model = load("demo")
+    (case,) = drawn_cases(one_thing, 1, 1, first=9_300_000)
+    ablation, _ = settle(model, [case], PatchesSettings(2, above=0.1, draws=2, step=5))
+    counted = []
+    effects, answers = Trace.effects, Trace.answers
+    monkeypatch.setattr(
+        Trace, "effects", lambda own, runs, *more: counted.append(1 + len(runs)) or effects(own, runs, *more)
+    )
+    monkeypatch.setattr(
+        Trace, "answers", lambda own, runs, *more: counted.append(len(runs)) or answers(own, runs, *more)
+    )
+    measure(ablation, case)
+    assert sum(counted) == ablation.runs(case)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: PatchesSettings(draws=0),
+        lambda: PatchesSettings(block=0),
+        lambda: PatchesSettings(step=0),
+        lambda: PatchesSettings(above=0.1, top=0.1),
+        lambda: PatchesSettings(word=" "),
+        lambda: KnockoutSettings(width=0),
+        lambda: KnockoutSettings(draws=0),
+        lambda: KnockoutSettings(max_new_tokens=0),
+        ChangeSettings,
+        lambda: ChangeSettings(ablate=("1",), draws=0),
+    ],
+)
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(SelectionError):
-        Settings(**wrong)
+        wrong()

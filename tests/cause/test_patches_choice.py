@@ -9,22 +9,18 @@ import pytest
 import torch
 
 from patchlens.causal.pointing import Above, Top
+from patchlens.cause import patches_choice
 from patchlens.cause.cases import own_cases
-from patchlens.cause.patches import choice
-from patchlens.cause.patches.choice import choose, settle
-from patchlens.cause.patches.measure import Settings, Subject, subject_of
-from patchlens.cause.patches.replacing import make_replacing
+from patchlens.cause.patches_choice import cause_patches, choose, settle
+from patchlens.cause.settings import PatchesSettings
 from patchlens.data.items import Item
 from patchlens.errors import SelectionError
 from patchlens.lens import CrossLens, Lens, LogitLens
-from patchlens.run import load
+from patchlens.run import Model, load
 from tiny import BUILDERS
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (56, 56, 3), np.uint8)
-
-
-def silent(*_):
-    pass
+CASES = own_cases([Item("mine", "what is this?", (PICTURE,))])
 
 
 @dataclass(frozen=True)
@@ -40,22 +36,23 @@ class GoodAt(Lens):
 
 
 @pytest.fixture(scope="module")
-def subject():
-    adapter = load("demo").adapter
-    return subject_of(adapter, GoodAt(3), make_replacing(adapter, (), "mean"), ())
+def model():
+    return load("demo")
 
 
-def test_the_layer_that_tells_something_is_chosen_on_validation_scenes_only(subject, monkeypatch):
+def test_the_layer_that_tells_something_is_chosen_on_validation_scenes_only(model, monkeypatch):
+    given = PatchesSettings(layer=1, above=0.5, word="cat")
+    ablation, _ = settle(model, CASES, given, GoodAt(3))
     asked: list[tuple[int, ...]] = []
-    original = choice.drawn_cases
+    original = patches_choice.drawn_cases
 
     def spied(*arguments, **more):
         cases = original(*arguments, **more)
         asked.append(tuple(int(case.name.split()[1]) for case in cases))
         return cases
 
-    monkeypatch.setattr(choice, "drawn_cases", spied)
-    chosen = choose(subject, Settings(word="cat"), silent, layers=[1, 3, 5], scenes=3)
+    monkeypatch.setattr(patches_choice, "drawn_cases", spied)
+    chosen = choose(ablation, layers=[1, 3, 5], scenes=3)
     assert chosen.layer == 3 and chosen.scenes == 3
     assert len(chosen.scores) == 3 + 4 and chosen.scores[0][1] > 0.5
     of_others = [score for (layer, _), score in chosen.scores if layer != 3]
@@ -64,24 +61,36 @@ def test_the_layer_that_tells_something_is_chosen_on_validation_scenes_only(subj
     assert "3 other drawn scenes" in str(chosen)
 
 
-def test_what_is_given_is_kept(subject):
-    cases = own_cases([Item("mine", "What is this?", (PICTURE,))])
-    settings, note = settle(subject, cases, Settings(), -2, Top(0.2), silent)
-    assert (settings.layer, settings.pointing) == (7, Top(0.2)) and "were given" in note
+def test_what_is_given_is_kept_and_a_picture_unlike_the_scenes_is_said_to_be(model):
+    ablation, notes = settle(model, CASES, PatchesSettings(layer=-2, top=0.2))
+    assert (ablation.layer, ablation.pointing, ablation.lens.name) == (7, Top(0.2), "logit")
+    assert (ablation.draws, ablation.step) == (20, 1)
+    assert "were given" in notes[0] and "unlike the drawn scenes" in notes[1]
+    several, _ = settle(model, CASES * 2, PatchesSettings(layer=-2, top=0.2))
+    assert (several.draws, several.step) == (3, 2)
     with pytest.raises(SelectionError, match="layer 99 does not exist"):
-        settle(subject, cases, Settings(), 99, None, silent)
+        settle(model, CASES, PatchesSettings(layer=99))
 
 
 def test_other_models_get_a_layer_by_rule_and_are_told_so():
-    cases = own_cases([Item("mine", "what is this?", (PICTURE,))])
-    for family, lens, expected in (("llava", LogitLens(), None), ("mllama", CrossLens(), "cross")):
-        adapter = BUILDERS[family]()
-        subject = Subject(adapter, lens, make_replacing(adapter, cases, "mean"))
-        settings, note = settle(subject, cases, Settings(), None, None, silent)
-        if expected:
-            assert settings.layer - 1 in adapter.cross_blocks
+    for family, lens in (("llava", LogitLens), ("mllama", CrossLens)):
+        model = Model(BUILDERS[family]())
+        ablation, (note,) = settle(model, CASES, PatchesSettings())
+        assert isinstance(ablation.lens, lens)
+        if lens is CrossLens:
+            assert ablation.layer - 1 in model.adapter.cross_blocks
         else:
-            assert abs(settings.layer - 2 / 3 * adapter.n_layers) <= 0.5
-        assert settings.pointing == Above(0.1) and "chosen on no pictures" in note
-        kept, _ = settle(subject, cases, replace(Settings(), draws=9), 1, None, silent)
-        assert (kept.layer, kept.draws) == (1, 9)
+            assert abs(ablation.layer - 2 / 3 * model.n_layers) <= 0.5
+        assert ablation.pointing == Above(0.1) and "chosen on no pictures" in note
+        kept, _ = settle(model, CASES, PatchesSettings(layer=1, draws=9))
+        assert (kept.layer, kept.draws, kept.pointing) == (1, 9, Above(0.1))
+
+
+def test_one_call_settles_and_measures():
+    model = Model(BUILDERS["llava"]())
+    settings = PatchesSettings(layer=2, above=0.5, block=1, draws=2)
+    items = [Item("mine", "what is this?", (PICTURE,))]
+    found = cause_patches(model, items, settings)
+    again = cause_patches(model, CASES, replace(settings, by="mean"), about="mine")
+    assert found == again and found.experiment == "patches" and found.about.startswith("mine: ")
+    assert list(found.records) == ["mine"] and "records" not in found.to_json()

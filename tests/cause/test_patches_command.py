@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from patchlens import cli
-from patchlens.cause.patches import choice
+from patchlens.cause import patches_choice
 from patchlens.demo import demo_pictures
 
 CAT = next(picture.file for picture in demo_pictures() if picture.file.stem == "cat")
@@ -68,10 +68,10 @@ def test_one_picture_gets_a_page_and_a_sentence(run, tmp_path):
 
 def test_what_is_not_given_is_chosen_and_said(run, monkeypatch):
     monkeypatch.setattr(
-        choice.choose,
+        patches_choice.choose,
         "__kwdefaults__",
         {
-            **choice.choose.__kwdefaults__,
+            **patches_choice.choose.__kwdefaults__,
             "scenes": 1,
         },
     )

@@ -6,13 +6,13 @@ import pytest
 from patchlens import open_reading
 from patchlens.causal import patch_numbers
 from patchlens.cause.cases import own_cases
-from patchlens.cause.patches.measure import Settings, measure, subject_of
-from patchlens.cause.patches.page import read_with_maps
-from patchlens.cause.patches.replacing import make_replacing
+from patchlens.cause.patches import measure
+from patchlens.cause.patches_choice import settle
+from patchlens.cause.patches_page import read_with_maps
+from patchlens.cause.settings import PatchesSettings
 from patchlens.data.items import Item
 from patchlens.demo import demo_pictures
 from patchlens.errors import SelectionError
-from patchlens.lens import open_lens
 from patchlens.models.inputs import prepare
 from patchlens.run import load
 
@@ -22,17 +22,17 @@ PICTURE = next(picture.file for picture in demo_pictures() if picture.file.stem 
 @pytest.mark.parametrize(("model", "lens", "layer"), [("demo", "logit", 2), ("demo-cross", "cross", 6)])
 @pytest.mark.parametrize("step", [1, 2])
 def test_maps_stand_on_their_patches_and_the_sentence_comes_first(model, lens, layer, step, tmp_path):
-    adapter = load(model).adapter
+    loaded = load(model)
     cases = own_cases([Item("cat", "What is this?", (PICTURE,))])
-    subject = subject_of(adapter, open_lens(lens, adapter), make_replacing(adapter, cases, "mean"), cases)
-    settings = Settings(layer=layer, block=3, step=step, draws=1)
-    record = measure(subject, cases[0], settings)
-    reading = read_with_maps(subject, cases[0], settings, record, "It matters.")
+    settings = PatchesSettings(layer=layer, above=0.1, block=3, step=step, draws=1)
+    ablation, _ = settle(loaded, cases, settings, lens)
+    record = measure(ablation, cases[0])
+    reading = read_with_maps(ablation, cases[0], record, "It matters.")
     assert reading.notes[0] == "It matters."
     channels = {channel.name: channel for channel in reading.channels}
     causal = reading.on_grid(channels["causal_word"].values)
     assert np.isfinite(causal).sum() == (100 if step == 1 else 25)
-    numbers = patch_numbers(prepare(adapter, cases[0].prompt, cases[0].open()))
+    numbers = patch_numbers(prepare(loaded.adapter, cases[0].prompt, cases[0].open()))
     for name, key in (("causal_word", "causal_map"), ("causal_answer", "causal_answer")):
         shown = reading.on_grid(channels[name].values)
         by_number = shown.ravel()[np.argsort(numbers.ravel())]  # tile after tile, where there are tiles
@@ -49,6 +49,6 @@ def test_maps_stand_on_their_patches_and_the_sentence_comes_first(model, lens, l
     assert {c.name for c in open_reading(tmp_path / "a.safetensors").channels} == set(channels)
     other = {**record, "patches": 99}
     with pytest.raises(SelectionError, match="have other patches"):
-        read_with_maps(subject, cases[0], settings, other, "It matters.")
+        read_with_maps(ablation, cases[0], other, "It matters.")
     with pytest.raises(SelectionError, match="answered nothing"):
-        read_with_maps(subject, cases[0], settings, {"answer": None}, "It matters.")
+        read_with_maps(ablation, cases[0], {"answer": None}, "It matters.")

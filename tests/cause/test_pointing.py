@@ -5,10 +5,9 @@ import pytest
 
 from patchlens.bench.labels import concept_ids, scene_forms
 from patchlens.causal.pointing import Above, Top, around, blocks
-from patchlens.cause.patches.pointing import answer_word, lens_maps
+from patchlens.cause.answer_word import AnswerWord, answer_word, word_maps
 from patchlens.errors import SelectionError
 from patchlens.lens import open_lens
-from patchlens.models.inputs import prepare
 from patchlens.run import load
 
 
@@ -25,7 +24,7 @@ def test_above_takes_a_share_of_the_highest_probability_and_top_a_share_of_the_p
     assert Top(0.5).chosen(np.zeros(4)).tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("make", [lambda: Above(0), lambda: Above(1.1), lambda: Top(0), lambda: Top(1)])
+@pytest.mark.parametrize("make", [lambda: Above(0.0), lambda: Above(1.1), lambda: Top(0.0), lambda: Top(1.0)])
 def test_shares_that_make_no_sense_are_refused(make):
     with pytest.raises(SelectionError, match="a share of"):
         make()
@@ -60,43 +59,54 @@ def test_blocks_are_around_their_centre_cut_at_the_edges_and_within_one_picture(
         blocks(grid, 0)
 
 
+def test_a_share_of_the_patches_is_rounded_up():
+    assert len(Top(0.1).chosen(np.zeros(64))) == 7
+    assert len(Top(0.07).chosen(np.zeros(100))) == 7  # 0.07 * 100 is a bit more than 7
+
+
 @pytest.fixture(scope="module")
-def adapter():
-    return load("demo").adapter
+def model():
+    return load("demo")
 
 
-def test_the_word_of_an_answer_is_a_known_concept_or_its_first_token(adapter):
-    concepts = concept_ids(adapter.tokenizer, *scene_forms())
-    (katze,) = adapter.tokenizer.encode(" Katze", add_special_tokens=False)[-1:]
-    (cat,) = adapter.tokenizer.encode(" cat", add_special_tokens=False)[-1:]
-    (comma,) = adapter.tokenizer.encode(",", add_special_tokens=False)[-1:]
-    word = answer_word(adapter, [comma, katze], concepts)
-    assert word.told == "every form of cat" and cat in word.ids and katze in word.ids
-    assert answer_word(adapter, [comma, katze], None).ids == {katze}
-    assert answer_word(adapter, [comma], concepts).ids == {comma}
-    assert cat in answer_word(adapter, [comma], concepts, "cat").ids
+def token(model, word):
+    return model.tokenizer.encode(word, add_special_tokens=False)[-1]
+
+
+def test_the_word_of_an_answer_is_a_known_concept_or_its_first_token(model):
+    tokenizer = model.tokenizer
+    concepts = concept_ids(tokenizer, *scene_forms())
+    katze, cat, comma = (token(model, word) for word in (" Katze", " cat", ","))
+    word = answer_word(tokenizer, [comma, katze], concepts)
+    assert word.name == "every form of cat" and cat in word.ids and katze in word.ids
+    assert answer_word(tokenizer, [comma, katze], None).ids == {katze}
+    assert answer_word(tokenizer, [comma], concepts).ids == {comma}
+    assert cat in answer_word(tokenizer, [comma], concepts, "cat").ids
     with pytest.raises(SelectionError, match="name one"):
-        answer_word(adapter, [cat], concepts, " ")
+        answer_word(tokenizer, [cat], concepts, " ")
 
 
-def test_maps_are_in_the_order_of_the_numbers_of_patches(adapter):
-    noise = np.random.default_rng(0).integers(0, 255, (140, 140, 3), np.uint8)
-    inputs = prepare(adapter, "What is this?", [noise])
-    (cat,) = adapter.tokenizer.encode(" cat", add_special_tokens=False)[-1:]
-    word = answer_word(adapter, [cat], None)
-    maps = lens_maps(open_lens("logit", adapter), adapter, inputs, word)
-    trace = load("demo").trace(noise, "What is this?", max_new_tokens=0)
+NOISE = np.random.default_rng(0).integers(0, 255, (140, 140, 3), np.uint8)
+
+
+def test_maps_are_in_the_order_of_the_numbers_of_patches_and_add_up_tokens(model):
+    cat, dog = token(model, " cat"), token(model, " dog")
+    trace = model.trace(NOISE, "What is this?", max_new_tokens=0)
+    one, other, both = (
+        word_maps(trace, open_lens("logit", model.adapter), AnswerWord(frozenset(ids), "a word"))
+        for ids in ([cat], [dog], [cat, dog])
+    )
     by_reading = trace.read(targets=[cat]).patch_map(cat, 3)
-    np.testing.assert_allclose(maps.at(3), by_reading.ravel(), atol=1e-4)
+    np.testing.assert_allclose(one.at(3), by_reading.ravel(), atol=1e-5)
+    np.testing.assert_allclose(np.exp(both.values), np.exp(one.values) + np.exp(other.values), rtol=1e-4)
     with pytest.raises(SelectionError, match="reads no patches at layer 99"):
-        maps.at(99)
+        one.at(99)
 
 
 def test_a_lens_without_patches_says_which_one_to_take():
-    crossing = load("demo-cross").adapter
-    noise = np.random.default_rng(0).integers(0, 255, (140, 140, 3), np.uint8)
-    inputs = prepare(crossing, "What is this?", [noise])
-    word = answer_word(crossing, [5], None)
+    crossing = load("demo-cross")
+    trace = crossing.trace(NOISE, "What is this?", max_new_tokens=0)
+    word = AnswerWord(frozenset([5]), "a word")
     with pytest.raises(SelectionError, match="choose --lens cross"):
-        lens_maps(open_lens("logit", crossing), crossing, inputs, word)
-    assert lens_maps(open_lens("cross", crossing), crossing, inputs, word).values.shape[1] == 100
+        word_maps(trace, open_lens("logit", crossing.adapter), word)
+    assert word_maps(trace, open_lens("cross", crossing.adapter), word).values.shape[1] == 100

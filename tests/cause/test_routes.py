@@ -8,7 +8,7 @@ from PIL import Image
 from patchlens.axes import PositionKind
 from patchlens.causal import Knockout, rerun
 from patchlens.causal.places import Stage
-from patchlens.cause.knockout.routes import (
+from patchlens.cause.routes import (
     ENDS,
     ROUTES,
     THING,

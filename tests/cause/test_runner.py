@@ -58,7 +58,7 @@ def test_what_changes_the_records_is_not_mixed(model, tmp_path, other, says):
 
 def test_a_finding_holds_the_parameters_and_what_was_settled(model):
     trial = Experiment("trial", model, CASES, {"seed": 0})
-    found = trial.finding("four pictures", [], "Nothing.", notes=["a note"], layer=3)
+    found = trial.finding("four pictures", [], "Nothing.", notes=["a note"], settled={"layer": 3})
     assert (found.experiment, found.model, found.cases) == ("trial", model.name, 4)
     assert found.parameters == {"seed": 0, "layer": 3} and found.notes == ("a note",)
     assert trial.finding("", [], "", cases=2).cases == 2

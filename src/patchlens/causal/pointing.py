@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +35,7 @@ class Above:
 
 @dataclass(frozen=True)
 class Top:
-    """A share of all patches, the highest of the map; at least one."""
+    """A share of all patches, rounded up, the highest of the map."""
 
     share: float
 
@@ -44,7 +45,7 @@ class Top:
 
     def chosen(self, scores: NDArray[np.float64]) -> Numbers:
         """Numbers of the patches; of equal ones the first."""
-        count = max(1, round(self.share * len(scores)))
+        count = math.ceil(round(self.share * len(scores), 9))
         return np.sort(np.argsort(-scores, kind="stable")[:count])
 
     def __str__(self) -> str:
@@ -52,7 +53,10 @@ class Top:
 
 
 Pointing = Above | Top
-"""How many patches of a map a lens is said to point at."""
+"""How many patches of a map a lens is said to point at.
+
+Of a lens's maps at several layers, the map is the highest of each patch: ``values.max(0)``.
+"""
 
 
 def patch_grid(places: Places) -> NDArray[np.int64]:

@@ -77,6 +77,11 @@ def as_cases(
     return tuple(cases) or own_cases([each for each in data if isinstance(each, Item)])
 
 
+def about_cases(cases: Sequence[Case]) -> str:
+    """What cases are, in words, where nobody said."""
+    return cases[0].name if len(cases) == 1 else f"{len(cases)} cases"
+
+
 def drawn_cases(ask: Ask, seeds: int, scenes: int, *, first: int = REPORT_SEEDS) -> tuple[Case, ...]:
     """Drawn scenes that allow a kind of question, seed by seed.
 

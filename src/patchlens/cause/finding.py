@@ -52,7 +52,7 @@ class Finding:
     """The outcome of an experiment.
 
     ``about`` says in words what was done on what, ``sentence`` what the evidence supports and no more.
-    ``parameters`` are what is needed to run it again.
+    ``parameters`` are what is needed to run it again, ``records`` what each case gave; they are not written.
     """
 
     experiment: str
@@ -63,10 +63,15 @@ class Finding:
     sentence: str
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
     notes: tuple[str, ...] = ()
+    records: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=dict[str, Any], repr=False, compare=False, kw_only=True
+    )
 
     def to_json(self) -> str:
         """JSON text; what is not defined is null."""
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        told = asdict(replace(self, records={}))
+        del told["records"]
+        return json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def compared(

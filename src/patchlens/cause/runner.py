@@ -72,7 +72,8 @@ class Experiment:
         *,
         cases: int | None = None,
         notes: Sequence[str] = (),
-        **found: Any,
+        records: Mapping[str, Record] | None = None,
+        settled: Mapping[str, Any] | None = None,
     ) -> Finding:
         """Put together what came out.
 
@@ -82,10 +83,17 @@ class Experiment:
             sentence: what they support, and no more.
             cases: how many count; None for all.
             notes: what else to know.
-            found: what was settled on the way, to stand with the parameters.
+            records: what they are made of, to be looked into.
+            settled: what came to be known on the way, to stand with the parameters.
         """
-        count = len(self.cases) if cases is None else cases
-        parameters = {**self.parameters, **found}
         return Finding(
-            self.name, self.model.name, about, count, tuple(rows), sentence, parameters, tuple(notes)
+            self.name,
+            self.model.name,
+            about,
+            len(self.cases) if cases is None else cases,
+            tuple(rows),
+            sentence,
+            {**self.parameters, **(settled or {})},
+            tuple(notes),
+            records=records or {},
         )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from patchlens.cause.settings import ChangeSettings
 from patchlens.cli.app import DeviceOption, DtypeOption, ModelOption, check_writable, progress_display
 from patchlens.cli.cause.shared import JsonOption, SeedOption, causes, tell_finding
 
@@ -50,32 +51,27 @@ def change(
 ) -> None:
     """Change a pass in any way, and see what becomes of the answer, beside random changes."""
     check_writable(json, ".json")
+    settings = ChangeSettings(
+        tuple(ablate or ()),
+        by,  # pyright: ignore[reportArgumentType]
+        tuple(knockout or ()),
+        tuple(project or ()),
+        tuple(add or ()),
+        tuple(swap or ()),
+        draws,
+        max_new_tokens,
+        seed,
+    )
     with progress_display() as tell:
         tell("loading the model", 0, 1)
-        from patchlens.cause.cases import own_cases
-        from patchlens.cause.change.measure import Wanted
-        from patchlens.cause.change.measure import change as measured
-        from patchlens.cause.patches.replacing import make_replacing
+        from patchlens.cause.change import cause_change
         from patchlens.fit import Item
         from patchlens.pictures.open import open_picture
         from patchlens.run import load
 
-        wanted = Wanted(
-            *(tuple(own or ()) for own in (ablate, knockout, project, add, swap)),
-            draws=draws,
-            seed=seed,
-            max_new_tokens=max_new_tokens,
-        )
-        cases = own_cases([Item(picture.name, prompt, (picture,))])
+        item = Item(picture.name, prompt, (picture,))
         instead = None if other is None else open_picture(other)
-        adapter = load(model, dtype=dtype, device_map=device_map).adapter
+        loaded = load(model, dtype=dtype, device_map=device_map)
         tell("changing the pass", 0, 1)
-        finding = measured(
-            adapter,
-            cases[0],
-            wanted,
-            lambda: make_replacing(adapter, cases, by, seed).by(cases[0]),
-            other=instead,
-            parameters={"by": by, "seed": seed, "draws": draws},
-        )
+        finding = cause_change(loaded, [item], settings, other=instead)
     tell_finding(finding, json=json)

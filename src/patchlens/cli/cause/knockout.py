@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from patchlens.cause.settings import KnockoutSettings
 from patchlens.cli.app import DeviceOption, DtypeOption, ModelOption, check_writable, progress_display
 from patchlens.cli.cause.shared import (
     DataOption,
@@ -49,15 +50,14 @@ def knockout(
     """Knock out attention in windows of blocks: from picture to answer, picture to text, text to answer."""
     check_writable(out, ".jsonl")
     check_writable(json, ".json")
+    settings = KnockoutSettings(width, draws, max_new_tokens, seed)
     with progress_display(long=True) as tell:
         tell("loading the model", 0, 1)
-        from patchlens.cause.knockout.measure import Settings, ask_about_thing
-        from patchlens.cause.knockout.measure import knockout as knock_out
+        from patchlens.cause.knockout import ask_about_thing, cause_knockout
         from patchlens.run import load
 
         cases, about = cases_of(picture, prompt, data, seeds, scenes, ask_about_thing)
-        adapter = load(model, dtype=dtype, device_map=device_map).adapter
+        loaded = load(model, dtype=dtype, device_map=device_map)
         tell("loading the model", 1, 1)
-        settings = Settings(width, draws, max_new_tokens, seed)
-        found = knock_out(adapter, cases, about, settings, path=out, tell=tell)
-    tell_finding(found, out, json=json)
+        finding = cause_knockout(loaded, cases, settings, about=about, out=out, progress=tell)
+    tell_finding(finding, out, json=json)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from patchlens.cause.settings import PatchesSettings
 from patchlens.cli.app import DeviceOption, DtypeOption, ModelOption, check_writable, progress_display
 from patchlens.cli.cause.shared import (
     DataOption,
@@ -22,12 +23,6 @@ from patchlens.cli.cause.shared import (
     tell_finding,
 )
 from patchlens.errors import SelectionError
-
-if TYPE_CHECKING:
-    from patchlens.causal.pointing import Pointing
-
-DRAWS, DRAWS_ALONE = 3, 20
-STEP, STEP_ALONE = 2, 1
 
 
 @causes.command()
@@ -92,48 +87,25 @@ def patches(
     """Ablate the patches that a lens points at, and as many others: does the answer need them."""
     for path, suffix in ((out, ".jsonl"), (json, ".json"), (html, ".html")):
         check_writable(path, suffix)
-    pointing = _pointing(above, top)
+    settings = PatchesSettings(layer, above, top, by, word, block, step, draws, seed)  # pyright: ignore[reportArgumentType]
     with progress_display() as tell:
         tell("loading the model", 0, 1)
-        from patchlens.cause.patches.choice import settle
-        from patchlens.cause.patches.measure import Settings, cause_patches, one_thing, subject_of
-        from patchlens.cause.patches.page import read_with_maps
-        from patchlens.cause.patches.replacing import make_replacing
-        from patchlens.lens.open import open_lens
-        from patchlens.run import Model, load
+        from patchlens.cause.patches import ablate_pointed, one_thing
+        from patchlens.cause.patches_choice import settle
+        from patchlens.cause.patches_page import read_with_maps
+        from patchlens.run import load
 
         cases, about = cases_of(image, prompt, data, seeds, scenes, one_thing)
-        alone = len(cases) == 1
-        if html is not None and not alone:
+        if html is not None and len(cases) > 1:
             raise SelectionError(f"a page is of one picture, not of {len(cases)} cases: leave --html out")
-        adapter = load(model, dtype=dtype, device_map=device_map).adapter
-        adapter.prove()
+        loaded = load(model, dtype=dtype, device_map=device_map)
+        loaded.adapter.prove()
         tell("loading the model", 1, 1)
-        found = open_lens(lens or ("cross" if adapter.cross_blocks else "logit"), adapter)
-        subject = subject_of(adapter, found, make_replacing(adapter, cases, by, seed), cases)
-        settings = Settings(
-            block=block,
-            step=(STEP_ALONE if alone else STEP) if step is None else step,
-            draws=(DRAWS_ALONE if alone else DRAWS) if draws is None else draws,
-            word=word,
-            seed=seed,
-        )
-        settings, note = settle(subject, cases, settings, layer, pointing, tell)
-        notes = [note]
-        if image is not None:
-            notes += Model(adapter).trace(str(image), prompt or "", max_new_tokens=0, layers=[0]).notes
-        outcome = cause_patches(subject, cases, settings, about=about, tell=tell, out=out, notes=notes)
+        ablation, notes = settle(loaded, cases, settings, lens, tell)
+        finding = ablate_pointed(ablation, cases, about=about, out=out, notes=notes, progress=tell)
         if html is not None:
             from patchlens.views.html import write_page
 
-            (case,), (record,) = cases, outcome.records.values()
-            write_page(read_with_maps(subject, case, settings, record, outcome.finding.sentence), html)
-    tell_finding(outcome.finding, out, html, json=json)
-
-
-def _pointing(above: float | None, top: float | None) -> Pointing | None:
-    from patchlens.causal.pointing import Above, Top
-
-    if above is not None and top is not None:
-        raise SelectionError("--above and --top together: give one of them")
-    return Above(above) if above is not None else Top(top) if top is not None else None
+            ((case, record),) = zip(cases, finding.records.values(), strict=True)
+            write_page(read_with_maps(ablation, case, record, finding.sentence), html)
+    tell_finding(finding, out, html, json=json)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens.causal import rerun
 from patchlens.causal.places import Stage
-from patchlens.causal.protocol import Interventions
-from patchlens.cause.cases import Case
+from patchlens.cause.cases import Case, about_cases, as_cases
 from patchlens.cause.finding import Finding, Row, compared, looked_at_together
-from patchlens.cause.knockout.routes import (
+from patchlens.cause.ledger import Record
+from patchlens.cause.routes import (
     ROUTES,
     Window,
     thing_patches,
@@ -23,31 +22,18 @@ from patchlens.cause.knockout.routes import (
     windows,
     with_controls,
 )
-from patchlens.cause.ledger import Ledger, Record, each, head_of
+from patchlens.cause.runner import Experiment
+from patchlens.cause.settings import KnockoutSettings
+from patchlens.data.items import Item
 from patchlens.errors import SelectionError
-from patchlens.models.adapter import Adapter
-from patchlens.models.generate import generate_greedy
-from patchlens.models.inputs import prepare
-from patchlens.models.tokens import answer_text
-from patchlens.progress import Progress
+from patchlens.progress import Progress, silent
+from patchlens.run import Model
 from patchlens.scenes.questions import Question, ask
 from patchlens.scenes.scene import Scene
 
-DRAWS: Final = 3
-"""Random draws that a control is the mean of."""
 _RESAMPLES: Final = 1000
 _SURE: Final = 0.95
 _BLIND: Final = ("text → answer",)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How `knockout` does it; ``width`` counts the blocks of a window (None: `usual_width`)."""
-
-    width: int | None = None
-    draws: int = DRAWS
-    max_new_tokens: int = 20
-    seed: int = 0
 
 
 def ask_about_thing(scene: Scene, rng: np.random.Generator) -> Question | None:
@@ -57,14 +43,15 @@ def ask_about_thing(scene: Scene, rng: np.random.Generator) -> Question | None:
     return ask(scene, rng, "colour")
 
 
-def knockout(
-    adapter: Adapter,
-    cases: Sequence[Case],
-    about: str,
-    settings: Settings,
+def cause_knockout(
+    model: Model,
+    data: str | Path | Sequence[Item] | Sequence[Case],
+    settings: KnockoutSettings | None = None,
     *,
-    path: Path | None,
-    tell: Progress,
+    prompt: str | None = None,
+    about: str | None = None,
+    out: Path | None = None,
+    progress: Progress = silent,
 ) -> Finding:
     """Knock out attention on every route, in a window around every block, and see what it costs the answer.
 
@@ -73,66 +60,53 @@ def knockout(
     position of the prompt and those after it, each of which predicts a token of the answer.
 
     Args:
-        adapter: the model.
-        cases: questions about pictures.
-        about: what the cases are, in words.
+        model: what to ask.
+        data: a folder, a ``.jsonl`` file or ``scenes:N``, items, or cases.
         settings: how.
-        path: of the ledger, or None to keep none.
-        tell: told how far it is.
+        prompt: what to ask of each picture of a folder.
+        about: what the pictures are, in words.
+        out: NAME.jsonl, a line per case; run again, it goes on from there.
+        progress: told how far it is.
 
     Raises:
-        SelectionError: sizes out of range.
+        SelectionError: there are fewer blocks than a window is wide.
         PatchlensError: a case cannot be made; says which.
     """
-    n_blocks = adapter.n_layers
-    width = usual_width(n_blocks) if settings.width is None else settings.width
-    if not 1 <= width <= n_blocks or settings.draws < 1 or settings.max_new_tokens < 1:
-        raise SelectionError(
-            f"choose windows of 1 to {n_blocks} blocks, 1 draw or more and answers of 1 token or more"
-        )
-    adapter.prove()
+    cases, own = as_cases(data, prompt), settings or KnockoutSettings()
+    n_blocks = model.n_layers
+    width = usual_width(n_blocks) if own.width is None else own.width
+    if width > n_blocks:
+        raise SelectionError(f"{model.name} has {n_blocks} blocks: choose windows of 1 to {n_blocks} blocks")
+    trial = Experiment("knockout", model, cases, {**asdict(own), "width": width}, out, progress)
     over = windows(n_blocks, width)
-    parameters = {**asdict(settings), "width": width}
-
-    def one(case: Case) -> Record:
-        return _costs(adapter, case, over, settings)
-
-    head = head_of("knockout", adapter, cases, parameters)
-    records = each(cases, one, Ledger(path, head), tell)
-    return _finding(adapter.name, about, [records[case.name] for case in cases], over, parameters)
+    records = trial.records(lambda case: measure(model, case, over, own))
+    return _finding(trial, about or about_cases(cases), records, over)
 
 
-def _costs(adapter: Adapter, case: Case, over: Sequence[Window], settings: Settings) -> Record:
+def measure(model: Model, case: Case, over: Sequence[Window], settings: KnockoutSettings) -> Record:
     """Nats that the answer loses by route and window, beside each of the controls."""
-    asked = prepare(adapter, case.prompt, case.open())
-    ids = generate_greedy(adapter, asked, settings.max_new_tokens)
-    if not ids:
+    most = settings.max_new_tokens
+    trace = model.trace(case.open(), case.prompt, max_new_tokens=most, layers=[0])
+    if not trace.answer.ids:
         return {"answer": "", "routes": {}}
-    inputs = adapter.continued(asked, ids)
-    stage = Stage(adapter, inputs)
+    stage = Stage(trace.adapter, trace.told)
     thing = thing_patches(stage, case.truth)
     cut = {route: with_controls(stage, route, thing, settings.draws, settings.seed) for route in ROUTES}
     keys = [(route, window) for route in ROUTES if cut[route] for window in over]
-    plans: list[Interventions] = [()]
-    for route, window in keys:
-        plans += [edges.knockout(window.blocks) for edges in cut[route]]
-    total = rerun(adapter, inputs).effects(plans).total.double()
-    lost = (total[0] - total[1:]).reshape(len(keys), 1 + settings.draws).numpy()
+    runs = [edges.knockout(window.blocks) for route, window in keys for edges in cut[route]]
+    lost = -trace.effects(runs).change.reshape(len(keys), 1 + settings.draws)
     routes: dict[str, list[tuple[float, list[float]]]] = {}
     for (route, _), values in zip(keys, lost, strict=True):
         routes.setdefault(route, []).append((float(values[0]), values[1:].tolist()))
-    answer = answer_text(adapter.tokenizer, ids)
     return {
-        "answer": answer,
+        "answer": trace.answer.text,
         "edges": {route: len(own[0]) for route, own in cut.items() if own},
         "routes": routes,
     }
 
 
-def _finding(
-    model: str, about: str, records: Sequence[Record], over: Sequence[Window], parameters: Mapping[str, Any]
-) -> Finding:
-    answered = [record for record in records if record["routes"]]
+def _finding(trial: Experiment, about: str, records: Mapping[str, Record], over: Sequence[Window]) -> Finding:
+    answered = [record for record in records.values() if record["routes"]]
     found: dict[tuple[str, Window], Values] = {}
     for route in ROUTES:
         if any(route in record["routes"] for record in answered):
@@ -149,12 +123,16 @@ def _finding(
         "blocks are counted from 0",
         f"what stands out does so among {len(rows)} rows (Holm)",
     )
-    silent = len(records) - len(answered)
-    if silent:
-        notes += (f"{silent} cases were left out: the model says nothing",)
-    about = f"{about}, windows of {parameters['width']} blocks"
-    sentence = _sentence(found, rows)
-    return Finding("knockout", model, about, len(answered), tuple(rows.values()), sentence, parameters, notes)
+    if len(answered) < len(records):
+        notes += (f"{len(records) - len(answered)} cases were left out: the model says nothing",)
+    return trial.finding(
+        f"{about}, windows of {trial.parameters['width']} blocks",
+        list(rows.values()),
+        _sentence(found, rows),
+        cases=len(answered),
+        notes=notes,
+        records=records,
+    )
 
 
 Values = Sequence[tuple[float | None, Sequence[float] | None]]
@@ -172,13 +150,13 @@ def _sentence(found: Mapping[tuple[str, Window], Values], rows: Mapping[tuple[st
     if not narrow:
         return "No answer was given, so nothing can be knocked out of it."
     one = len(found[narrow[0]]) == 1
-    told = ("In this one case, which tells nothing of others, of" if one else "Of") + " all windows, "
-    told += f"{_dearest(narrow, found, rows)}."
-    seen = [key for key in narrow if key[0] not in _BLIND]
+    whole = "In this one case, which tells nothing of others, of" if one else "Of"
+    whole += f" all windows, {_dearest(narrow, found, rows)}."
+    from_picture = [key for key in narrow if key[0] not in _BLIND]
     best = max(narrow, key=lambda key: rows[key].value.value or 0.0)
-    return (
-        told if best in seen else f"{told} Of those on ways from the picture, {_dearest(seen, found, rows)}."
-    )
+    if best in from_picture:
+        return whole
+    return f"{whole} Of those on ways from the picture, {_dearest(from_picture, found, rows)}."
 
 
 def _dearest(
@@ -195,11 +173,11 @@ def _dearest(
         return (
             f"{row.name} costs most: {row.value.value:.3f} nats, its random control {row.control.value:.3f}"
         )
-    told = f"{row.name} costs most: {row.value} nats, its random control {row.control}"
+    costs = f"{row.name} costs most: {row.value} nats, its random control {row.control}"
     sure = _sureness([found[key] for key in keys], keys.index(best))
     if sure >= _SURE:
-        return f"{told}; it is the dearest in {sure:.0%} of resamples of the cases"
-    return f"{told}; but it is the dearest in only {sure:.0%} of resamples of the cases, so others may be"
+        return f"{costs}; it is the dearest in {sure:.0%} of resamples of the cases"
+    return f"{costs}; but it is the dearest in only {sure:.0%} of resamples of the cases, so others may be"
 
 
 def _sureness(values: Sequence[Values], chosen: int) -> float:

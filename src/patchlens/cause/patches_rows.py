@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from patchlens.cause.finding import Finding, Row, compared
 from patchlens.cause.ledger import Record
+from patchlens.cause.runner import Experiment
 from patchlens.stats.intervals import Estimate
 from patchlens.stats.ranks import rank_correlation
 
@@ -23,45 +23,40 @@ _FEWEST = 6  # cases: as many that all go one way would be chance 3 times in 100
 _ENOUGH = 19  # draws of which all must do less before a single picture says anything
 
 
-def find(
-    records: Sequence[Record],
+def patches_finding(
+    trial: Experiment,
+    records: Mapping[str, Record],
     *,
-    model: str,
     lens: str,
     layer: int,
     about: str,
-    parameters: Mapping[str, Any],
     notes: Sequence[str] = (),
-    seed: int = 0,
 ) -> Finding:
-    """Put the records of `patchlens.cause.patches.measure.measure` together.
+    """Put the records of `patchlens.cause.patches.measure` together.
 
     Args:
+        trial: the experiment that they are of.
         records: one per case; those without an answer are counted out, and a note says so.
-        model: its name.
         lens: name of the lens.
         layer: at which its map was taken.
         about: what the cases are.
-        parameters: what is needed to run it again.
         notes: more to say.
-        seed: of the shuffles.
     """
-    known = [record for record in records if record["answer"] is not None]
+    known = [record for record in records.values() if record["answer"] is not None]
+    seed = trial.parameters["seed"]
     rows = (
         *_pairs(known, "flips", "flips", "share"),
         *_pairs(known, "falls", "fall", "nats"),
         *_maps(known, seed),
     )
-    said = _one(known[0], lens, layer) if len(known) == 1 else _many(known, rows, lens, layer)
-    return Finding(
-        "patches",
-        model,
+    return trial.finding(
         f"{about}: patches that the {lens} lens points at, ablated",
-        len(known),
-        tuple(rows),
-        said,
-        parameters,
-        (*notes, *_notes(records, known)),
+        rows,
+        _one(known[0], lens, layer) if len(known) == 1 else _many(known, rows, lens, layer),
+        cases=len(known),
+        notes=(*notes, *_notes(list(records.values()), known)),
+        records=records,
+        settled={"cases": len(trial.cases)},
     )
 
 

@@ -1,38 +1,43 @@
-"""Where a lens points for a word: its map over patches, those that stand out of it, and those around."""
+"""The word that stands for an answer, and its map over patches under a lens."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from patchlens.axes import PositionKind
 from patchlens.bench.labels import ConceptIds, first_pieces
-from patchlens.bench.probe import Taken, look, shot_for
-from patchlens.capture import capture
 from patchlens.errors import SelectionError
 from patchlens.lens import Lens
-from patchlens.models.adapter import Adapter
-from patchlens.models.inputs import Inputs
 from patchlens.models.tokens import piece_table
+from patchlens.trace import Trace
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
-class Word:
+class AnswerWord:
     """The word of an answer that a lens is asked for: the tokens that count as it, and what they are."""
 
     ids: frozenset[int]
-    told: str
+    name: str
 
 
 def answer_word(
-    adapter: Adapter, answer: Sequence[int], concepts: ConceptIds | None, named: str | None = None
-) -> Word:
+    tokenizer: PreTrainedTokenizerBase,
+    answer: Sequence[int],
+    concepts: ConceptIds | None,
+    named: str | None = None,
+) -> AnswerWord:
     """The word that stands for an answer.
 
     Args:
-        adapter: the model.
+        tokenizer: the model's.
         answer: token ids of its answer, at least one.
         concepts: words whose other forms are known; where the answer's first token names exactly one of them,
             every form of it counts.
@@ -45,20 +50,20 @@ def answer_word(
         SelectionError: the tokenizer makes no token of ``named``.
     """
     if named is not None:
-        ids = first_pieces(adapter.tokenizer, [named])
+        ids = first_pieces(tokenizer, [named])
         if not named.strip() or not ids:
             raise SelectionError(f"there is no token of the word {named!r}: name one, such as --word cat")
-        return Word(ids, f"the word {named}")
-    pieces = piece_table(adapter.tokenizer, answer)
+        return AnswerWord(ids, f"the word {named}")
+    pieces = piece_table(tokenizer, answer)
     token = next((one for one in answer if any(map(str.isalnum, pieces[one]))), answer[0])
     keys = [] if concepts is None else [key for key in concepts.keys if token in concepts.ids[key]]
     if concepts is not None and len(keys) == 1:
-        return Word(concepts.ids[keys[0]], f"every form of {keys[0]}")
-    return Word(frozenset([token]), f"the token {pieces[token]}")
+        return AnswerWord(concepts.ids[keys[0]], f"every form of {keys[0]}")
+    return AnswerWord(frozenset([token]), f"the token {pieces[token]}")
 
 
 @dataclass(frozen=True)
-class LensMaps:
+class WordMaps:
     """Log-probability of a word under a lens, ``[layer, patch]``, nats; patches in order of their numbers."""
 
     layers: tuple[int, ...]
@@ -76,27 +81,23 @@ class LensMaps:
         return self.values[self.layers.index(layer)]
 
 
-def lens_maps(
-    lens: Lens, adapter: Adapter, inputs: Inputs, word: Word, layers: Iterable[int] | None = None
-) -> LensMaps:
-    """Read a word on every patch of a prompt, in one pass of the model.
+def word_maps(trace: Trace, lens: Lens, word: AnswerWord) -> WordMaps:
+    """Read a word on every patch, its tokens' probabilities added up.
 
     Args:
+        trace: of the picture; its layers are read, as far as the lens reads them.
         lens: any; one that compares states gives the log-probabilities of its own scores.
-        adapter: the model.
-        inputs: the prompt with its pictures.
-        word: its tokens' probabilities are added up.
-        layers: 0 to ``n_layers``, negative from the end; None for all that the lens reads.
+        word: of whatever answer.
 
     Raises:
-        SelectionError: the lens is not for this model, sees no patches there, or there is no such layer.
+        SelectionError: the lens is not for this model, or sees no patches there.
     """
-    taken = Taken(inputs, capture(adapter, inputs, layers=layers))
-    shot = shot_for(lens, adapter, taken)
-    if not len(shot.boxes):
+    ids = sorted(word.ids)
+    reading = trace.read(lens, top_k=1, targets=ids)
+    rows = np.flatnonzero(reading.positions.kind == PositionKind.PATCH)
+    if not rows.size:
         raise SelectionError(
-            f"the lens {lens.name} reads no patches of {adapter.name} here: "
-            + ("choose --lens cross" if adapter.cross_blocks else "give a picture")
+            f"the lens {lens.name} reads no patches of {trace.adapter.name} here: "
+            + ("choose --lens cross" if trace.adapter.cross_blocks else "give a picture")
         )
-    seen = look(shot, lens, adapter, ConceptIds({"word": word.ids}, ("word",)), ("word",))
-    return LensMaps(shot.layers, seen.concepts[..., 0].astype(np.float64))
+    return WordMaps(tuple(reading.layers.tolist()), reading.logprobs(ids)[:, rows].astype(np.float64))

@@ -5,39 +5,38 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
 import numpy as np
 import torch
 
 from patchlens.bench.exam import VALIDATION_SEEDS
-from patchlens.causal import Mean, Noise, Other, Zero, patch_states
+from patchlens.causal import Mean, Noise, Other, Zero
 from patchlens.causal.ablate import By, PatchStates
 from patchlens.cause.cases import Case, drawn_cases
+from patchlens.cause.settings import Filler
 from patchlens.demo import bundled_models
 from patchlens.errors import SelectionError
-from patchlens.models.adapter import Adapter
-from patchlens.models.inputs import prepare
+from patchlens.run import Model
 from patchlens.scenes.questions import ask
 
-Kind = Literal["mean", "zero", "noise", "other"]
-KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+KINDS: Final[tuple[Filler, ...]] = get_args(Filler)
 REFERENCE_SEEDS: Final = VALIDATION_SEEDS + 500_000
 """First of the drawn scenes that a bundled model's reference is made of."""
 DRAWN, OWN = 32, 16  # pictures of the reference: drawn scenes, or others of your set
 
 
 @dataclass(frozen=True)
-class Replacing:
-    """Replacements of one kind for the patches of any case.
+class Fillers:
+    """Fillers of one kind for the patches of any case; ``name`` says in words what they are.
 
     ``reference`` holds patch states by picture as they enter the decoder; a case's own are never used but
     where it is the only picture.
     """
 
-    kind: Kind
+    kind: Filler
     reference: Mapping[str, PatchStates] = field(repr=False)
-    told: str = ""
+    name: str = ""
     seed: int = 0
 
     def by(self, case: Case) -> By:
@@ -58,7 +57,12 @@ def case_rng(case: Case, seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
 
 
-def make_replacing(adapter: Adapter, cases: Sequence[Case], kind: str, seed: int = 0) -> Replacing:
+def knows_scenes(model: Model, cases: Sequence[Case]) -> bool:
+    """Whether drawn scenes tell anything of a model on these cases: it is bundled, or they are drawn."""
+    return model.name in bundled_models() or any(case.truth is not None for case in cases)
+
+
+def make_fillers(model: Model, cases: Sequence[Case], kind: Filler, seed: int = 0) -> Fillers:
     """Gather a reference set.
 
     It is of drawn scenes of all kinds, that nothing is reported on, for a bundled model and wherever cases
@@ -70,8 +74,8 @@ def make_replacing(adapter: Adapter, cases: Sequence[Case], kind: str, seed: int
     if kind not in KINDS:
         raise SelectionError(f"patches are replaced by one of {', '.join(KINDS)}, not by {kind!r}")
     if kind == "zero":
-        return Replacing(kind, {}, "zeros", seed)
-    if adapter.name in bundled_models() or any(case.truth is not None for case in cases):
+        return Fillers(kind, {}, "zeros", seed)
+    if knows_scenes(model, cases):
         used = drawn_cases(ask, 1, DRAWN, first=REFERENCE_SEEDS)
         whose = f"{DRAWN} other drawn scenes"
     else:
@@ -79,12 +83,11 @@ def make_replacing(adapter: Adapter, cases: Sequence[Case], kind: str, seed: int
         whose = "the other pictures" if len(cases) > 1 else "the picture itself"
     if kind == "other" and len(used) < 2:
         raise SelectionError("with a single picture there is no other to take patches from: choose --by mean")
-    reference = {
-        case.name: patch_states(adapter, [prepare(adapter, case.prompt, case.open())]) for case in used
-    }
-    told = {
+    traces = model.trace_many(((case.open(), case.prompt) for case in used), max_new_tokens=0, layers=[0])
+    reference = {case.name: trace.patch_states() for case, trace in zip(used, traces, strict=True)}
+    name = {
         "mean": f"the mean patch of {whose}",
         "noise": f"noise with the mean and spread of the patches of {whose}",
         "other": f"the same patches of another picture, of {whose}",
-    }
-    return Replacing(kind, reference, told[kind], seed)
+    }[kind]
+    return Fillers(kind, reference, name, seed)

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from patchlens.axes import POSITION
-from patchlens.capture import Captured
 from patchlens.causal import (
     Ablate,
     Add,
@@ -26,10 +25,11 @@ from patchlens.causal import (
 )
 from patchlens.causal.ablate import By
 from patchlens.causal.places import GROUPS, Stage
-from patchlens.cause.knockout.routes import edges, every_edge
+from patchlens.cause.routes import edges, every_edge
 from patchlens.errors import SelectionError
 from patchlens.models.tokens import find_target
 from patchlens.selection import parse_numbers, parse_positions
+from patchlens.trace import Trace
 
 _BOX: Final = re.compile(r"(\d+)(?:-(\d+))?x(\d+)(?:-(\d+))?")
 
@@ -41,7 +41,7 @@ class Written:
     ``is_all`` says that it takes all there is, so that one drawn at random is the same.
     """
 
-    told: str
+    name: str
     own: Intervention = field(repr=False)
     drawn: Callable[[np.random.Generator], Intervention] = field(repr=False)
     is_all: bool = False
@@ -61,8 +61,8 @@ def ablation(text: str, stage: Stage, by: By) -> Written:
     def drawn(rng: np.random.Generator) -> Intervention:
         return Ablate(rng.choice(len(stage.patches), len(numbers), replace=False).tolist(), by, layer)
 
-    told = f"{len(numbers)} patches ablated at layer {layer}"
-    return Written(told, Ablate(numbers, by, layer), drawn, len(numbers) == len(stage.patches))
+    name = f"{len(numbers)} patches ablated at layer {layer}"
+    return Written(name, Ablate(numbers, by, layer), drawn, len(numbers) == len(stage.patches))
 
 
 def knocking_out(text: str, stage: Stage) -> Written:
@@ -86,8 +86,8 @@ def knocking_out(text: str, stage: Stage) -> Written:
     def drawn(rng: np.random.Generator) -> Intervention:
         return every.drawn(found, rng).knockout(blocks)
 
-    told = f"attention of {queries} to {sources} knocked out in blocks {_span(blocks)}"
-    return Written(told, Knockout(*here, blocks), drawn)
+    name = f"attention of {queries} to {sources} knocked out in blocks {_span(blocks)}"
+    return Written(name, Knockout(*here, blocks), drawn)
 
 
 def projection(text: str, stage: Stage) -> Written:
@@ -98,9 +98,9 @@ def projection(text: str, stage: Stage) -> Written:
     """
     word, where, layers = _edit(text)
     direction, piece = _direction(word, stage)
-    at, told = parse_positions(where), f"{piece} taken out of {where} at layers {_span(layers)}"
+    at, name = parse_positions(where), f"{piece} taken out of {where} at layers {_span(layers)}"
     return Written(
-        told,
+        name,
         Project(direction, at, layers),
         lambda rng: Project(_random_direction(rng, direction), at, layers),
     )
@@ -121,15 +121,15 @@ def addition(text: str, stage: Stage) -> Written:
             f"{text!r}: expected WORD*STRENGTH, such as cat*8; the strength is the length of what is added"
         ) from None
     direction, piece = _direction(word, stage)
-    at, told = parse_positions(where), f"{piece} times {factor:g} added to {where} at layers {_span(layers)}"
+    at, name = parse_positions(where), f"{piece} times {factor:g} added to {where} at layers {_span(layers)}"
     return Written(
-        told,
+        name,
         Add(direction, factor, at, layers),
         lambda rng: Add(_random_direction(rng, direction), factor, at, layers),
     )
 
 
-def swap(text: str, stage: Stage, source: Captured) -> Written:
+def swap(text: str, stage: Stage, source: Trace) -> Written:
     """Read ``WHERE[@LAYER]``: states from another run; at random are as many places of the same sort.
 
     Raises:
@@ -149,8 +149,8 @@ def swap(text: str, stage: Stage, source: Captured) -> Written:
         chosen = sorted(rng.choice(n, min(n, len(rows)), replace=False).tolist())
         return Swap(source, layer, Patches(chosen) if as_patches else chosen)
 
-    told = f"states of {places} at layer {layer} from the other picture"
-    return Written(told, Swap(source, layer, at), drawn, as_patches and len(rows) == len(patches))
+    name = f"states of {places} at layer {layer} from the other picture"
+    return Written(name, Swap(source, layer, at), drawn, as_patches and len(rows) == len(patches))
 
 
 def _apart(text: str, mark: str) -> tuple[str, str | None]:

@@ -2,7 +2,12 @@
 
 import pytest
 
-from patchlens.cause.patches.told import find
+from patchlens.cause.patches_rows import patches_finding
+from patchlens.cause.runner import Experiment
+from patchlens.run import Model
+from tiny import BUILDERS
+
+MODEL = Model(BUILDERS["llava"]())
 
 
 def record(pointed=1.0, random=(0.0, 0.0), ring=0.0, fall=5.0, random_falls=(0.1, 0.2), **more):
@@ -40,7 +45,9 @@ def record(pointed=1.0, random=(0.0, 0.0), ring=0.0, fall=5.0, random_falls=(0.1
 
 
 def found(records):
-    return find(records, model="demo", lens="logit", layer=2, about="some", parameters={})
+    by_case = {f"{number}": record for number, record in enumerate(records)}
+    trial = Experiment("patches", MODEL, [], {"seed": 0})
+    return patches_finding(trial, by_case, lens="logit", layer=2, about="some")
 
 
 def rows(finding):

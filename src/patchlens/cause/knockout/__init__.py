@@ -1,1 +1,0 @@
-"""Forbid attention on one way at a time, in windows of blocks, beside as many edges at random."""
