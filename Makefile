@@ -5,8 +5,8 @@ BIN := .venv/bin
 INSTALL := python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # A worker for each core; one that has nothing left takes tests from another.
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
-# What `make quick` leaves out: whatever starts a browser or a process, fits, trains or asks a model many times.
-LONG :=
+# What `make quick` leaves out: what starts browsers or processes, fits, draws, or asks a model many times.
+LONG := browser bench causal cause fit lens studies train views test_tour.py
 
 .PHONY: demo test quick lint types unit browser peers bench page clean
 
@@ -22,7 +22,7 @@ test: .venv/.test lint
 
 quick: .venv/.test lint
 	$(PYTEST) $(LONG:%=--ignore=tests/%) $(ARGS)
-	@echo "quick left out: types and tests/{$(LONG)}; make test runs them"
+	@echo "left out, for make test: types, and of tests/: $(LONG)"
 
 lint: .venv/.test
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ from patchlens import cli
 from patchlens.demo import bundled_models
 
 ITEMS = [{"scenes": "one", "count": 2, "ask": "what", "language": "en"}]
+HERE = ("--workers", "0")  # no worker has to start
 
 HEEDING = """
 import signal
@@ -61,7 +62,7 @@ def test_a_folder_of_pictures_and_a_prompt_are_enough(run, tmp_path):
 
 def test_failures_are_told_and_end_with_1(run, tmp_path):
     spec = write_spec(tmp_path / "s.json", items=[*ITEMS, {"image": "none.png", "prompt": "What?"}])
-    code, _, told = run("study", spec, "--out", tmp_path / "out", "--workers", "0")
+    code, _, told = run("study", spec, "--out", tmp_path / "out", *HERE)
     assert code == 1
     assert told.splitlines() == [
         f"failed: none (demo): there is no file {tmp_path / 'none.png'}",
@@ -73,8 +74,8 @@ def test_failures_are_told_and_end_with_1(run, tmp_path):
     ("arguments", "told"),
     [
         (["nowhere.yaml", "--out", "out"], "error: there is no file nowhere.yaml"),
-        (["spec.json", "--out", "out", "--workers", "0", "--lens", "nonsense"], "there is no lens 'nonsense'"),
-        (["spec.json", "--out", "out", "--workers", "0", "--model", "./nowhere"], "nowhere"),
+        (["spec.json", "--out", "out", *HERE, "--lens", "nonsense"], "there is no lens 'nonsense'"),
+        (["spec.json", "--out", "out", *HERE, "--model", "./nowhere"], "nowhere"),
         (["spec.json", "--out", "file"], "cannot make the folder"),
         (["spec.json", "--out", "out", "--ray", "local", "--workers", "0"], "needs workers"),
     ],
@@ -119,7 +120,7 @@ def test_a_model_on_devices_and_with_a_frame_for_its_prompts_works_as_any(run, t
         models=[model, {**model, "name": "asked", "ask": "{prompt} What is this?"}],
         items=[{"prompt": "What is red?"}],
     )
-    code, _, err = run("study", spec, "--out", tmp_path / "out", "--workers", "0")
+    code, _, err = run("study", spec, "--out", tmp_path / "out", *HERE)
     assert (code, err) == (0, "")
     lengths = dict(duckdb.sql(f"SELECT model, positions FROM '{tmp_path}/out/items/**/*.parquet'").fetchall())
     assert lengths["asked"] > lengths["framed"]
