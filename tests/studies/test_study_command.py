@@ -99,7 +99,7 @@ def test_a_study_that_is_stopped_says_that_nothing_is_lost(tmp_path, ended):
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(ended)
-    _, told = process.communicate(timeout=30)
+    _, told = process.communicate(timeout=300)
     assert (process.returncode, told) == (130, "stopped: nothing is lost, the same command goes on\n")
 
 
