@@ -1,14 +1,28 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
+# Arguments for pytest come in ARGS: make test ARGS="tests/lens -k memory"
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# A worker for each core; one that has nothing left takes tests from another.
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
+# What `make quick` leaves out: what starts browsers or processes, fits, draws, or asks a model many times.
+LONG := browser bench causal cause fit lens studies train views test_tour.py
 
-.PHONY: demo test lint types unit browser peers bench page clean
+.PHONY: demo test quick lint types unit browser peers bench page clean
+
+# Modules are compiled once, not again by every process that a test starts, whatever the shell says of it.
+export PYTHONDONTWRITEBYTECODE :=
 
 demo: .venv/.run
 	$(BIN)/patchlens demo --out patchlens-demo
 
-test: .venv/.test lint types unit
+# One part takes one core and the other all: side by side they end sooner.
+test: .venv/.test lint
+	$(MAKE) --no-print-directory --jobs 2 types unit
+
+quick: .venv/.test lint
+	$(PYTEST) $(LONG:%=--ignore=tests/%) $(ARGS)
+	@echo "left out, for make test: types, and of tests/: $(LONG)"
 
 lint: .venv/.test
 	$(BIN)/ruff check .
@@ -18,7 +32,7 @@ types: .venv/.test
 	$(BIN)/pyright
 
 unit: .venv/.test browser
-	$(BIN)/python -m pytest
+	$(PYTEST) $(ARGS)
 
 # The page is tested in the Chrome or Chromium of this machine; where there is none, Debian's is installed.
 browser: .venv/.test

@@ -301,7 +301,8 @@ def test_help_waits_for_nothing_heavy():
 
 
 def test_ctrl_c_stops_a_running_command_cleanly(llava, picture, tmp_path):
-    command = [sys.executable, "-m", "patchlens", "read", picture, "-p", "a", "-m", llava]
+    code = "from patchlens.cli import main; print('started', flush=True); main()"
+    command = [sys.executable, "-c", code, "read", picture, "-p", "a", "-m", llava]
     process = subprocess.Popen(
         [*command, "-o", str(tmp_path / "a.safetensors")],
         stdout=subprocess.PIPE,
@@ -309,9 +310,10 @@ def test_ctrl_c_stops_a_running_command_cleanly(llava, picture, tmp_path):
         text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )
-    time.sleep(1.0)
+    assert process.stdout.readline() == "started\n"
+    time.sleep(1.0)  # somewhere in the middle, wherever that is
     process.send_signal(2)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert "Traceback" not in err
     assert process.returncode in {0, 130, -2}
     assert [p for p in tmp_path.iterdir() if p.suffix == ".part"] == []

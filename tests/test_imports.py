@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,13 +23,33 @@ TIERS = [
     {"cli", "__main__"},
 ]
 RANK = {name: rank for rank, tier in enumerate(TIERS) for name in tier}
-OPEN = {"adapter", "inputs", "tokens", "unembed"}  # of models/, what those above may see
+OPEN = {"adapter", "inputs", "positions", "tokens", "unembed"}  # of models/, what those above may see
+LENS_SIDE = TIERS[5]
 FAMILY_NAMES = ("llava", "mllama", "qwen", "gpt2", "gemma", "granite")
+LIGHT_ROOMS = {"stats", "pictures", "reading", "concepts", "views", "scenes"}
+LIGHT = ["patchlens", "patchlens.cli", "patchlens.studies.study", "patchlens.studies.pools.processes"]
+LIGHT += ["patchlens.studies.report"]
+TREES = {
+    path: ast.parse(path.read_text())
+    for path in sorted(SOURCE.rglob("*.py"))
+    if path != SOURCE / "__init__.py"
+}
 
 
-def imports(path: Path):
-    """Every patchlens module a file imports at any depth, type-checking imports apart."""
-    tree = ast.parse(path.read_text())
+def home(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def module(path: Path) -> str:
+    return ".".join([SOURCE.name, *path.relative_to(SOURCE).with_suffix("").parts]).removesuffix(".__init__")
+
+
+def place(path: Path, node: ast.AST) -> str:
+    return f"{path.relative_to(SOURCE)}:{getattr(node, 'lineno', '?')}"
+
+
+def imports(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
+    """Every module a file imports at any depth, with what it takes from it, type-checking imports apart."""
     typing_only = {
         id(inner)
         for node in ast.walk(tree)
@@ -39,81 +60,81 @@ def imports(path: Path):
         if id(node) in typing_only:
             continue
         if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from ((node, f"{node.module}.{alias.name}") for alias in node.names)
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
+            yield from ((node, alias.name) for alias in node.names)
+
+
+def upward() -> Iterator[str]:
+    for path, tree in TREES.items():
+        for node, module in imports(tree):
+            package, name, *_ = [*module.split("."), ""]
+            if package == "patchlens" and RANK.get(name, 0) > RANK[home(path)]:
+                yield f"{place(path, node)}: {home(path)} may not import {name}"
+
+
+def around_the_adapter() -> Iterator[str]:
+    for path, tree in TREES.items():
+        if home(path) in LENS_SIDE:
+            for node in ast.walk(tree):
+                if isinstance(node, ast.ImportFrom) and node.module:
+                    package, *inner = node.module.split(".")
+                    if package == "transformers" or (inner[:1] == ["models"] and not OPEN & {*inner[1:2]}):
+                        yield f"{place(path, node)}: {node.module}"
+
+
+def family_names() -> Iterator[str]:
+    for path, tree in TREES.items():
+        if home(path) in {"models", "demo"}:
             continue
-        yield from {name.split(".")[1] for name in names if name.startswith("patchlens.")}
+        docstrings = {
+            id(node.body[0].value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and node.body
+            and isinstance(node.body[0], ast.Expr)
+        }
+        for node in ast.walk(tree):
+            text = node.id if isinstance(node, ast.Name) else getattr(node, "value", None)
+            if not isinstance(node, ast.Name | ast.Constant) or id(node) in docstrings:
+                continue
+            if isinstance(text, str) and any(name in text.lower() for name in FAMILY_NAMES):
+                yield f"{place(path, node)}: {text}"
 
 
-def sources():
-    return sorted(p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py")
-
-
-def home(path: Path) -> str:
-    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
-
-
-@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(SOURCE)))
-def test_imports_go_downward(path):
-    for name in imports(path):
-        if name in RANK:
-            assert RANK[name] <= RANK[home(path)], f"{path.name} (tier of {home(path)}) imports {name}"
-
-
-@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(SOURCE)))
-def test_lens_side_sees_a_model_only_through_the_adapter(path):
-    if home(path) in TIERS[5]:
-        tree = ast.parse(path.read_text())
-        modules = [n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module]
-        assert not [m for m in modules if m.startswith("patchlens.models") and m.split(".")[2] not in OPEN]
-        assert not [m for m in modules if m.split(".")[0] == "transformers"] or home(path) == "models"
+def refuse(offenders: Iterable[str]) -> None:
+    listed = "\n".join(offenders)
+    assert not listed, f"\n{listed}"
 
 
 def test_every_module_has_a_tier():
-    assert {home(path) for path in sources()} <= RANK.keys()
+    assert {home(path) for path in TREES} <= RANK.keys()
 
 
-@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(SOURCE)))
-def test_family_names_stay_under_models(path):
-    if home(path) in {"models", "demo"}:
-        return
-    tree = ast.parse(path.read_text())
-    docstrings = {
-        id(node.body[0].value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-        and node.body
-        and isinstance(node.body[0], ast.Expr)
-    }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
-            assert not any(name in node.value.lower() for name in FAMILY_NAMES), f"{path}: {node.value}"
-        if isinstance(node, ast.Name):
-            assert not any(name in node.id.lower() for name in FAMILY_NAMES), f"{path}: {node.id}"
+def test_imports_go_downward():
+    refuse(upward())
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "patchlens",
-        "patchlens.cli",
-        "patchlens.reading.store",
-        "patchlens.concepts",
-        "patchlens.reading.frames",
-        "patchlens.views.html",
-        "patchlens.views.notebook",
-        "patchlens.views.tables",
-        "patchlens.scenes.scene",
-        "patchlens.studies.study",
-        "patchlens.studies.pools.processes",
-        "patchlens.studies.report",
-    ],
-)
-def test_torch_is_not_imported_by(module):
-    code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+def test_lens_side_sees_a_model_only_through_the_adapter():
+    refuse(around_the_adapter())
+
+
+def test_family_names_stay_under_models():
+    refuse(family_names())
+
+
+def imports_torch(modules: Iterable[str]) -> bool:
+    heavy = "'torch' in sys.modules or 'transformers' in sys.modules"
+    code = f"import sys, {', '.join(modules)}; sys.exit(3 if {heavy} else 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode in {0, 3}, done.stderr
+    return done.returncode == 3
+
+
+def test_what_must_stay_light_imports_no_torch():
+    light = [*LIGHT, *(module(path) for path in TREES if home(path) in LIGHT_ROOMS)]
+    if imports_torch(light):
+        refuse(name for name in light if imports_torch([name]))
 
 
 def test_every_public_name_is_there_and_documented():

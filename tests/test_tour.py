@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from patchlens import open_reading
+from patchlens import cli, open_reading
 from patchlens.demo import bundled_models, demo_pictures
 
 NO_NETWORK = """
@@ -62,9 +62,11 @@ def test_most_answers_are_right_and_no_picture_is_strange_to_the_models(tour):
     assert right >= 0.7 * len(bundled_models()) * len(demo_pictures())
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("in the way")
-    command = [sys.executable, "-m", "patchlens", "demo", "--out", str(tmp_path / "file" / "x")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: cannot make the folder") and len(done.stderr.splitlines()) == 1
+    monkeypatch.setattr(sys, "argv", ["patchlens", "demo", "--out", str(tmp_path / "file" / "x")])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: cannot make the folder") and len(said.splitlines()) == 1

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from browser.find import BrowserMissingError, find_browser, is_root
 from browser.pages import Opener
+from browser.patience import PATIENCE
 from browser.watch import Watch
 
 # Playwright's own arguments already keep a browser from updating itself and from calling home.
@@ -25,8 +26,9 @@ def browser() -> Iterator[Browser]:
         pytest.fail(str(missing), pytrace=False)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(
-            executable_path=program, args=ARGUMENTS, chromium_sandbox=not is_root()
+            executable_path=program, args=ARGUMENTS, chromium_sandbox=not is_root(), timeout=PATIENCE
         )
+        expect.set_options(timeout=PATIENCE)
         yield started
         started.close()
 

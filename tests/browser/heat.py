@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from playwright.sync_api import Locator, Page
 
-AWAIT_FRAME = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+from browser.patience import next_frame
+
 # A browser complains of a page's canvas that is read again and again, but not of a copy made for it.
 PATCH_PIXELS = """(canvas, [rows, cols]) => {
   const { width, height } = canvas;
@@ -19,11 +20,6 @@ PATCH_PIXELS = """(canvas, [rows, cols]) => {
   return Array.from({ length: rows }, (_, row) =>
     Array.from({ length: cols }, (_, col) => pixel(middle(col, cols, width), middle(row, rows, height))));
 }"""
-
-
-def next_frame(page: Page) -> None:
-    """Wait until what was asked for is drawn."""
-    page.evaluate(AWAIT_FRAME)
 
 
 def search(page: Page, words: str, measure: str = "logprob") -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, BrowserContext, Page
 
+from browser.patience import PATIENCE
 from browser.watch import Watch, settle
 from patchlens.reading.reading import Reading
 from patchlens.views.html import write_page
 
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
-PATIENCE = 10_000  # ms
 WHOLE = '() => performance.getEntriesByName("patchlens:whole").length > 0'
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from playwright.sync_api import Page, expect
 
 from browser.pages import Opener
+from browser.patience import expect_equal, next_frame
 from patchlens.reading.reading import Reading
 from patchlens.reading.records import Channel
 from readings import make_reading
@@ -74,7 +75,7 @@ def test_a_channel_is_offered_and_told_by_its_name_unit_and_description(
     row = reading.patch_row(0, 0)
     expect(page.locator(".told")).to_contain_text("nats")
     scale = float(np.abs(values(reading, 1)).max())
-    assert told(page) == pytest.approx(values(reading, 1)[row], abs=scale / 100)
+    expect_equal(page, lambda: told(page), pytest.approx(values(reading, 1)[row], abs=scale / 100))
     fact = page.locator(".facts div", has_text="causal_effect").locator("dd").inner_text()
     assert float(fact.split()[0]) == told(page)
 
@@ -103,8 +104,9 @@ def test_an_axis_of_its_own_gets_a_number_to_choose(open_page: Opener, reading: 
         page.mouse.move(1, 1)
         page.locator(".stage").hover(position={"x": 400, "y": 260})
         expect(page.locator(".told")).to_contain_text("row 1, column 2")
-        assert told(page) == pytest.approx(values(reading, 0)[3, int(number), row], abs=0.01)
-    page.wait_for_timeout(400)
+        value = values(reading, 0)[3, int(number), row]
+        expect_equal(page, lambda: told(page), pytest.approx(value, abs=0.01))
+    page.wait_for_function("() => location.hash.includes('at.head=2')")
     page.goto(page.url)
     page.reload()
     expect(page.get_by_label("head")).to_have_value("2")
@@ -115,8 +117,8 @@ def test_where_a_channel_has_no_value_nothing_is_drawn(open_page: Opener, readin
     show(page, "attention answer")
     page.locator("input.layer").fill("0")
     expect(page.locator(".layer-bar output")).to_have_text("0 (embeddings)")
-    page.wait_for_timeout(100)
-    assert not page.evaluate(PAINTED)
+    next_frame(page)
+    page.wait_for_function(f"() => !({PAINTED})()")
     page.locator("input.layer").fill("1")
     page.wait_for_function(PAINTED)
 
@@ -128,7 +130,7 @@ def test_patches_of_a_cross_attention_model_show_its_channels(open_page: Opener,
     page.locator(".stage").hover(position={"x": 5, "y": 5})
     assert cross.vision is not None
     entry = int(np.flatnonzero((cross.vision.row == 0) & (cross.vision.col == 0))[0])
-    assert told(page) == pytest.approx(values(cross, 1)[entry], abs=0.06)
+    expect_equal(page, lambda: told(page), pytest.approx(values(cross, 1)[entry], abs=0.06))
     page.locator(".stage").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator(".told")).to_contain_text("row 0, column 1")

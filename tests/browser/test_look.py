@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from browser.pages import Opener, shoot
+from browser.patience import next_frame
 from patchlens.reading.reading import Reading
 from patchlens.run import load
 from readings import make_reading
@@ -59,7 +60,7 @@ def demos() -> tuple[Reading, Reading]:
 def search(page: Page, words: str) -> None:
     page.locator(".overlay-bar button", has_text="Find words").click()
     page.locator(".query").fill(words)
-    page.wait_for_timeout(300)
+    next_frame(page)
 
 
 def test_pictures_for_people(open_page: Opener, demos: tuple[Reading, Reading]) -> None:
@@ -74,7 +75,7 @@ def test_pictures_for_people(open_page: Opener, demos: tuple[Reading, Reading]) 
     narrow = open_page(demo, width=390, height=844)
     shoot(narrow, "narrow")
     narrow.evaluate("scrollTo(0, 900)")
-    narrow.wait_for_timeout(200)
+    next_frame(narrow)
     assert shoot(narrow, "narrow-below").stat().st_size > 10_000
 
 
@@ -96,7 +97,7 @@ def test_text_stands_out_from_its_ground(open_page: Opener, dark: bool) -> None:
     page = open_page(make_reading(steps=2, notes=("a note",)), make_reading(cross=True), dark=dark)
     search(page, "cat, nonsense")
     page.locator(".stage").first.click(position={"x": 5, "y": 5})
-    page.wait_for_timeout(200)
+    expect(page.locator(".cursor.pin").first).to_be_visible()
     assert page.evaluate(CONTRAST) == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from xml.etree import ElementTree
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from browser.pages import Opener
-from browser.watch import settle
+from browser.patience import expect_equal, next_frame
 from patchlens.reading.reading import Reading
 from readings import HOSTILE, WORDS, make_reading
 
@@ -28,8 +29,14 @@ def cells(page: Page) -> Locator:
 
 def data(page: Page, name: str) -> str:
     """What the matrix says it has drawn, once it has caught up with all that happened."""
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    next_frame(page)
     return cells(page).get_attribute(f"data-{name}") or ""
+
+
+def expect_data(page: Page, **wanted: object) -> None:
+    """Wait until the matrix says that it has drawn what is wanted."""
+    for name, value in wanted.items():
+        expect(cells(page)).to_have_attribute(f"data-{name}", str(value))
 
 
 def width(page: Page, n_layers: int) -> int:
@@ -66,19 +73,25 @@ def test_a_patch_under_the_pointer_lights_its_row(open_page: Opener, reading: Re
     page = open_page(reading, height=2600)
     box = page.locator(".stage").bounding_box()
     assert box
+    next_frame(page)
     before = drawn(page)
     page.mouse.move(box["x"] + 1.5 * box["width"] / 8, box["y"] + 0.5 * box["height"] / 6)
     position = reading.patch_row(0, 1)
-    assert data(page, "hovered") == str(position)
-    changed = (drawn(page) != before).any(-1)
+    expect_data(page, hovered=position)
     top = TOP + position * LINE
-    for part in (changed[:, : HEAD - 10], changed[:, HEAD + 10 :]):
-        lit = part.any(1).nonzero()[0]
-        assert top - 4 <= lit.min() <= top + 1
-        assert top + LINE - 2 <= lit.max() <= top + LINE + 4
+
+    def lit() -> bool:
+        changed = (drawn(page) != before).any(-1)
+        rows = [part.any(1).nonzero()[0] for part in (changed[:, : HEAD - 10], changed[:, HEAD + 10 :])]
+        return all(
+            top - 4 <= part.min() <= top + 1 and top + LINE - 2 <= part.max() <= top + LINE + 4
+            for part in rows
+        )
+
+    expect_equal(page, lit, True)
     page.mouse.move(2, 2)
-    assert data(page, "hovered") == ""
-    assert (drawn(page) == before).all()
+    expect_data(page, hovered="")
+    expect_equal(page, lambda: np.array_equal(drawn(page), before), True)
 
 
 def test_a_cell_under_the_pointer_lights_its_patch_and_tells_its_words(
@@ -88,12 +101,13 @@ def test_a_cell_under_the_pointer_lights_its_patch_and_tells_its_words(
     position = reading.patch_row(1, 2)
     page.mouse.move(*spot(page, position, 3, 9))
     expect(page.locator(".cursor.hover")).to_be_visible()
-    assert data(page, "hovered") == str(position)
+    expect_data(page, hovered=position)
     expect(page.locator(".panel h2")).to_have_text("Patch row 1, column 2")
     tip = page.locator(".tip")
     expect(tip).to_contain_text("row 1, col 2")
     expect(tip).to_contain_text("layer 3")
     top = reading.top(3, position)
+    expect(tip.locator("li")).to_have_count(6)
     lines = tip.locator("li").all_inner_texts()
     assert len(lines) == len(top) == 6
     for line, candidate in zip(lines, top, strict=True):
@@ -117,6 +131,7 @@ def test_the_words_of_a_cell_stay_inside_the_card(open_page: Opener, reading: Re
         for y in (40, box["height"] - 10):
             page.mouse.move(box["x"] + x, box["y"] + y)
             expect(page.locator(".tip")).to_be_visible()
+            next_frame(page)
             tip = page.locator(".tip").bounding_box()
             assert tip
             assert tip["x"] >= card["x"]
@@ -129,17 +144,17 @@ def test_a_click_pins_the_position_and_goes_to_the_layer(open_page: Opener, read
     page = open_page(reading, height=2600)
     position = reading.patch_row(0, 3)
     page.mouse.click(*spot(page, position, 2, 9))
-    assert (data(page, "pinned"), data(page, "layer")) == (str(position), "2")
+    expect_data(page, pinned=position, layer=2)
     expect(page.locator(".layer-bar output")).to_have_text("2")
     expect(page.locator(".cursor.pin")).to_be_visible()
     page.mouse.click(*spot(page, position, 5, 9))
-    assert (data(page, "pinned"), data(page, "layer")) == (str(position), "5")
+    expect_data(page, pinned=position, layer=5)
     page.mouse.click(*spot(page, position, 5, 9))
-    assert (data(page, "pinned"), data(page, "layer")) == ("", "5")
+    expect_data(page, pinned="", layer=5)
     page.mouse.click(*spot(page, -1, 0, 9))
-    assert (data(page, "pinned"), data(page, "layer")) == ("", "0")
+    expect_data(page, pinned="", layer=0)
     page.mouse.click(*spot(page, 4, -1, 9))
-    assert (data(page, "pinned"), data(page, "layer")) == ("4", "0")
+    expect_data(page, pinned=4, layer=0)
 
 
 def test_a_tap_pins(open_page: Opener, reading: Reading) -> None:
@@ -147,9 +162,9 @@ def test_a_tap_pins(open_page: Opener, reading: Reading) -> None:
     x, y = spot(page, 7, 4, 9)
     touch = {"pointerType": "touch", "clientX": x, "clientY": y, "bubbles": True}
     cells(page).dispatch_event("pointermove", touch)
-    assert data(page, "hovered") == ""
+    expect_data(page, hovered="")
     cells(page).dispatch_event("click", touch)
-    assert (data(page, "pinned"), data(page, "layer")) == ("7", "4")
+    expect_data(page, pinned=7, layer=4)
 
 
 def test_what_is_pinned_elsewhere_comes_into_view(open_page: Opener) -> None:
@@ -158,14 +173,14 @@ def test_what_is_pinned_elsewhere_comes_into_view(open_page: Opener) -> None:
     box = page.locator(".stage").bounding_box()
     assert box
     page.mouse.move(box["x"] + box["width"] - 4, box["y"] + box["height"] - 4)
-    assert data(page, "first") == "0"
+    expect_data(page, first=0)
     page.mouse.click(box["x"] + box["width"] - 4, box["y"] + box["height"] - 4)
     position = reading.patch_row(19, 19)
-    assert data(page, "pinned") == str(position)
-    assert position - 20 < int(data(page, "first")) < position
+    expect_data(page, pinned=position)
+    expect_equal(page, lambda: position - 20 < int(data(page, "first")) < position, True)
     page.locator("input.layer").fill("0")
-    data(page, "layer")
-    assert page.evaluate("document.querySelector('.cells').scrollLeft") == 0
+    expect_data(page, layer=0)
+    expect_equal(page, lambda: page.evaluate("document.querySelector('.cells').scrollLeft"), 0)
     assert page.evaluate("document.querySelector('.cells').scrollTop") > 0
 
 
@@ -180,9 +195,9 @@ def test_filters_list_positions_of_their_kind(open_page: Opener, reading: Readin
     }
     for name, count in wanted.items():
         page.locator(".matrix .segments button", has_text=name).click()
-        assert data(page, "rows") == str(count)
+        expect_data(page, rows=count)
         expect(page.locator(".matrix .count")).to_have_text(f"{count} of {kinds.size} positions")
-    assert data(page, "first") == str(np.flatnonzero(generated)[0])
+    expect_data(page, first=np.flatnonzero(generated)[0])
 
 
 def test_filters_without_rows_are_not_offered(open_page: Opener) -> None:
@@ -195,25 +210,25 @@ def test_only_rows_that_hold_the_words_looked_for_are_listed(open_page: Opener, 
     page.locator(".matrix .find").fill("katze, 猫")
     ids = [WORDS.index(word) for word in ("▁Katze", "猫")]
     held = np.isin(reading.top_ids, ids).any((0, 2)) | np.isin(reading.positions.token, ids)
-    assert data(page, "rows") == str(held.sum())
+    expect_data(page, rows=held.sum())
     assert 0 < held.sum() < held.size
-    assert data(page, "first") == str(np.flatnonzero(held)[0])
+    expect_data(page, first=np.flatnonzero(held)[0])
     page.locator(".matrix .find").fill("giraffes")
     expect(page.locator(".matrix .count")).to_contain_text("giraffes by its start “giraffe”")
     page.locator(".matrix .find").fill("zebra")
     expect(page.locator(".matrix .count")).to_have_text(f"0 of {held.size} positions; in no top 6: zebra")
-    assert data(page, "rows") == "0"
+    expect_data(page, rows=0)
 
 
 def test_cells_with_the_words_looked_for_are_outlined(open_page: Opener, reading: Reading) -> None:
     page = open_page(reading, height=2600)
     page.locator(".matrix .find").fill("cat")
-    rows = int(data(page, "rows"))
-    looked_for = drawn(page)
     ids = [WORDS.index(word) for word in ("cat", "▁cat", "▁Cat")]
     held = np.isin(reading.top_ids, ids).any(-1)
     listed = np.flatnonzero(held.any(0) | np.isin(reading.positions.token, ids))
-    assert rows == len(listed)
+    expect_data(page, rows=len(listed))
+    next_frame(page)
+    looked_for = drawn(page)
     cell = width(page, 9)
     for row, position in enumerate(listed[:10]):
         for column in range(9):
@@ -233,7 +248,7 @@ def test_colours_are_told_and_drawn(open_page: Opener, reading: Reading, colour:
     before = drawn(page)
     page.get_by_label("Colour of the cells").select_option(colour)
     data(page, "rows")
-    assert (drawn(page) != before).any()
+    expect_equal(page, lambda: np.array_equal(drawn(page), before), False)
     expect(page.locator(".matrix .key .ramp")).to_be_visible()
     key = page.locator(".matrix .key").inner_text().split("\n")
     if colour == "entropy":
@@ -272,8 +287,8 @@ def test_keys_move_a_cell_that_is_told_and_pin_it(open_page: Opener, reading: Re
         "ArrowRight",
     ):
         page.keyboard.press(key)
+    expect_data(page, hovered=1)
     assert page.locator(".layer-bar output").inner_text() == layer
-    assert data(page, "hovered") == "1"
     told = page.locator(f"#{grid.get_attribute('aria-activedescendant')}")
     top = reading.top(8, 1)[0]
     expect(told).to_have_text(
@@ -283,12 +298,12 @@ def test_keys_move_a_cell_that_is_told_and_pin_it(open_page: Opener, reading: Re
     assert told.locator("..").get_attribute("aria-rowindex") == "3"
     expect(page.locator(".tip")).to_contain_text("layer 8")
     page.keyboard.press("Enter")
-    assert (data(page, "pinned"), data(page, "layer")) == ("1", "8")
+    expect_data(page, pinned=1, layer=8)
     page.keyboard.press("Escape")
-    assert data(page, "pinned") == ""
+    expect_data(page, pinned="")
     page.keyboard.press("Tab")
     expect(page.locator(".tip")).to_be_hidden()
-    assert grid.get_attribute("aria-activedescendant") is None
+    expect(grid).not_to_have_attribute("aria-activedescendant", re.compile(""))
 
 
 def test_the_active_cell_is_kept_in_view_whatever_the_pointer_rests_on(open_page: Opener) -> None:
@@ -297,19 +312,17 @@ def test_the_active_cell_is_kept_in_view_whatever_the_pointer_rests_on(open_page
     page.mouse.click(*spot(page, 3, 31, 33))
     for _ in range(40):
         page.keyboard.press("ArrowDown")
-    settle(page)
-    assert data(page, "hovered") == "43"
-    assert 43 - 20 < int(data(page, "first")) <= 43
+    expect_data(page, hovered=43)
+    expect_equal(page, lambda: 43 - 20 < int(data(page, "first")) <= 43, True)
 
 
 def test_scrolling_turns_to_what_comes_under_the_pointer(open_page: Opener) -> None:
     page = open_page(make_reading(rows=20, cols=20, size=(200, 200)))
     page.mouse.move(*spot(page, 5, 1, 5))
-    assert data(page, "hovered") == "5"
+    expect_data(page, hovered=5)
     page.mouse.wheel(0, 50 * LINE)
     page.wait_for_function("() => document.querySelector('.cells').scrollTop > 40")
-    page.wait_for_timeout(300)
-    assert data(page, "hovered") == str(int(data(page, "first")) + 5)
+    expect_equal(page, lambda: int(data(page, "hovered")) - int(data(page, "first")), 5)
     expect(page.locator(".tip small").first).to_have_text("layer 1")
 
 
@@ -333,7 +346,7 @@ def test_a_large_matrix_is_drawn_in_parts(open_page: Opener) -> None:
       return times.sort((a, b) => a - b);
     }""")
     print(f"a redraw after scrolling: median {times[15]:.1f} ms, longest {times[-1]:.1f} ms")
-    assert int(data(page, "first")) == 30 * 1999 // LINE
+    expect_data(page, first=30 * 1999 // LINE)
     assert int(data(page, "drawn")) <= 20 * 20
     assert len(np.unique(drawn(page).reshape(-1, 3), axis=0)) > 50
 
@@ -346,20 +359,18 @@ def test_the_canvas_is_as_sharp_as_the_screen_and_follows_the_size(
       const { width, clientWidth, clientHeight } = document.querySelector('.cells canvas');
       return [width / clientWidth, clientHeight];
     })()"""
-    assert page.evaluate(measure) == [2, 420]
+    expect_equal(page, lambda: page.evaluate(measure), [2, 420])
     page.evaluate("document.querySelector('.cells').style.height = '300px'")
     page.wait_for_function("() => document.querySelector('.cells canvas').clientHeight === 300")
     page.set_viewport_size({"width": 800, "height": 900})
-    data(page, "rows")
-    assert page.evaluate("(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)(document.body)") <= 0
+    page.wait_for_function("() => document.body.scrollWidth <= document.body.clientWidth")
 
 
 def test_the_theme_of_the_page_is_that_of_the_matrix(open_page: Opener, reading: Reading) -> None:
     page = open_page(reading)
-    assert drawn(page)[5, 5].min() > 200
+    expect_equal(page, lambda: drawn(page)[5, 5].min() > 200, True)
     page.emulate_media(color_scheme="dark")
-    data(page, "rows")
-    assert drawn(page)[5, 5].max() < 60
+    expect_equal(page, lambda: drawn(page)[5, 5].max() < 60, True)
 
 
 def test_strange_text_is_drawn_and_told_as_text(open_page: Opener) -> None:

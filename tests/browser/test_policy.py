@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page
 
 from browser.pages import Opener
-from browser.watch import Kind, Watch, settle
+from browser.watch import Kind, Watch, settle, wait_for_report
 from readings import make_reading
 
 ELEMENT = """
@@ -50,18 +50,11 @@ def attempt(page: Page, code: str) -> bool:
     return page.evaluate("'hit' in window")
 
 
-def wait_for_report(page: Page, watch: Watch) -> None:
-    """Wait, for some seconds at most, until something is seen: a new tab takes its time."""
-    for _ in range(100):
-        if watch.seen:
-            return
-        page.wait_for_timeout(50)
-
-
 def test_the_policy_refuses_every_way_out(open_page: Opener, watch: Watch) -> None:
     page = open_page(make_reading())
     for escape, (directive, code) in ESCAPES.items():
         assert not attempt(page, code), escape
+        wait_for_report(page, watch, "policy", "console")
         refused = watch.taken("policy")
         assert refused, escape
         assert {text.split()[0] for text in refused} == {directive}
@@ -74,7 +67,7 @@ def test_a_page_without_policy_would_be_noticed(open_page: Opener, watch: Watch)
     page = open_page.text("<!doctype html><body>")
     for escape, (_, code) in ESCAPES.items():
         if not attempt(page, code):
-            wait_for_report(page, watch)
+            wait_for_report(page, watch, "request")
             assert watch.taken("request"), escape
     watch.ignored.add("request")  # some ways ask twice
     watch.taken("request")
@@ -94,6 +87,6 @@ def test_a_page_without_policy_would_be_noticed(open_page: Opener, watch: Watch)
 def test_what_no_policy_can_refuse_is_noticed(kind: Kind, code: str, open_page: Opener, watch: Watch) -> None:
     page = open_page(make_reading())
     page.evaluate(f"() => {{ setTimeout(() => {{ {code} }}) }}")
-    wait_for_report(page, watch)
+    wait_for_report(page, watch, kind)
     assert [seen for seen, _ in watch.seen] == [kind]
     assert watch.taken(kind)

@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 
 from browser.heat import go_to_layer, patch_pixels, search
 from browser.pages import Opener
+from browser.patience import next_frame
 from patchlens.reading.reading import Reading
 from readings import make_reading
 
@@ -160,6 +161,7 @@ def test_the_value_of_the_patch_pointed_at_is_told(open_page: Opener) -> None:
     page.mouse.move(box["x"] + x, box["y"] + y)
     told = page.locator(".picture .told")
     expect(told).to_contain_text(f"row {row}, column {col}: ")
+    next_frame(page)
     value = told.inner_text().split(": ")[1]
     assert float(value.removesuffix(" nats")) == pytest.approx(float(values[row, col]), abs=0.05)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from browser.pages import SCREENSHOTS, Opener
-from browser.watch import Watch, settle
+from browser.patience import expect_equal, next_frame
+from browser.watch import Watch, settle, wait_for_report
 from patchlens.reading.store import save_reading
 from patchlens.studies.report import make_report, write_report
 from readings import HOSTILE, make_reading
@@ -53,10 +55,11 @@ def test_the_page_shows_all_and_fits_its_window(
 
 def test_a_curve_is_drawn_anew_when_another_quantity_is_chosen(study: Path, open_page: Opener):
     page = open_page.file(study)
+    next_frame(page)
     before, told = page.evaluate(PICTURE), page.locator(".facet .number").first.inner_text()
     pick(page, "Quantity", "probability")
-    assert page.evaluate(PICTURE) != before
-    assert page.locator(".facet .number").first.inner_text() != told
+    expect_equal(page, lambda: page.evaluate(PICTURE) != before, True)
+    expect(page.locator(".facet .number").first).not_to_have_text(told)
     assert page.locator(".facet .number").first.inner_text().count("%") == 3
 
 
@@ -65,24 +68,25 @@ def test_lines_may_be_groups_models_or_lenses(study: Path, open_page: Opener):
     assert page.locator(".facet figcaption").count() == 4
     assert page.locator(".facet").first.locator("bdi.word").all_inner_texts() == list(GROUPS)
     pick(page, "What the lines are", "model")
-    assert page.locator(".facet figcaption").all_inner_texts() == ["logit lens", "tuned lens"]
-    assert page.locator(".facet").first.locator("bdi.word").all_inner_texts() == ["demo", "lab/two"]
+    expect(page.locator(".facet figcaption")).to_have_text(["logit lens", "tuned lens"])
+    expect(page.locator(".facet").first.locator("bdi.word")).to_have_text(["demo", "lab/two"])
     told = page.locator(".facet .number").nth(1).inner_text()
     pick(page, "Whose curves", "plain")
-    assert page.locator(".facet .number").nth(1).inner_text() != told
+    expect(page.locator(".facet .number").nth(1)).not_to_have_text(told)
 
 
 def test_pointer_and_keys_tell_the_values_of_a_layer_in_all_charts(study: Path, open_page: Opener):
     page = open_page.file(study)
     plots = page.locator(".facet .plot")
     plots.first.focus()
-    assert page.locator(".facet .at").first.inner_text() == "at layer 4"
+    at = page.locator(".facet .at")
+    expect(at.first).to_have_text("at layer 4")
     page.keyboard.press("ArrowLeft")
-    assert set(page.locator(".facet .at").all_inner_texts()) == {"at layer 3"}
+    expect_equal(page, lambda: set(at.all_inner_texts()), {"at layer 3"})
     plots.nth(1).hover(position={"x": 45, "y": 100})
-    assert set(page.locator(".facet .at").all_inner_texts()) == {"at layer 0 (embeddings)"}
+    expect_equal(page, lambda: set(at.all_inner_texts()), {"at layer 0 (embeddings)"})
     page.mouse.move(5, 5)
-    assert page.locator(".facet .at").first.inner_text() == "at layer 4"
+    expect(at.first).to_have_text("at layer 4")
 
 
 def test_differences_are_shown_whether_they_stand_or_not(study: Path, open_page: Opener):
@@ -90,12 +94,12 @@ def test_differences_are_shown_whether_they_stand_or_not(study: Path, open_page:
     rows = page.locator(".differences tbody tr")
     assert rows.count() > 40
     pick(page, "pair", '["plain","one object"]')
-    assert 10 < rows.count() < 25
+    expect_equal(page, lambda: 10 < rows.count() < 25, True)
     pick(page, "Order", "large")
-    assert "entropy" in rows.first.inner_text()
+    expect(rows.first).to_contain_text("entropy")
     pick(page, "Compared", "lenses")
-    assert "between lenses" in page.locator(".differences > p").first.inner_text()
-    assert page.locator(".differences tbody td").first.inner_text().startswith("logit: ")
+    expect(page.locator(".differences > p").first).to_contain_text("between lenses")
+    expect(page.locator(".differences tbody td").first).to_have_text(re.compile("^logit: "))
 
 
 def test_top_words_follow_what_is_chosen(study: Path, open_page: Opener):
@@ -103,8 +107,8 @@ def test_top_words_follow_what_is_chosen(study: Path, open_page: Opener):
     table = page.locator(".words table")
     before = table.inner_text()
     pick(page, "Place", "answer")
-    assert table.inner_text() != before
-    assert table.locator("tbody tr").count() == 5
+    expect_equal(page, lambda: table.inner_text() != before, True)
+    expect(table.locator("tbody tr")).to_have_count(5)
 
 
 def test_every_table_can_be_kept_as_the_file_beside_the_page(study: Path, open_page: Opener, tmp_path: Path):
@@ -133,18 +137,18 @@ def test_a_chart_can_be_kept_as_a_table(study: Path, open_page: Opener, tmp_path
 def test_items_are_filtered_and_lead_to_their_pages(study: Path, open_page: Opener, watch: Watch):
     page = open_page.file(study)
     cards = page.locator(".items > li")
-    assert cards.count() == 12
+    expect(cards).to_have_count(12)
     pick(page, "Outcome", "=failed")
-    assert cards.count() == 1
-    assert "no memory" in cards.first.inner_text()
+    expect(cards).to_have_count(1)
+    expect(cards.first).to_contain_text("no memory")
     pick(page, "Outcome", "any")
     page.get_by_label("Search items").fill("item-0-1")
-    assert cards.count() == 1
+    expect(cards).to_have_count(1)
     target = study.parent / "pages" / "demo" / "logit" / "item-0-1.html"
     watch.allowed.add(target.as_uri())
     cards.first.get_by_role("link", name="logit").click()
     page.wait_for_url(target.as_uri() + "*")
-    assert page.locator(".patchlens").count() == 1
+    expect(page.locator(".patchlens")).to_have_count(1)
 
 
 def test_many_items_are_built_as_one_scrolls(open_page: Opener, tmp_path: Path):
@@ -181,6 +185,7 @@ def test_a_study_that_has_only_begun_has_a_page(open_page: Opener, tmp_path: Pat
 def test_the_page_can_send_nothing(study: Path, open_page: Opener, watch: Watch):
     page = open_page.file(study)
     page.evaluate("() => fetch('https://example.invalid/').catch(() => null)")
+    wait_for_report(page, watch, "policy", "console")
     settle(page)
     assert [text.split()[0] for text in watch.taken("policy")] == ["connect-src"]
     assert watch.taken("console")

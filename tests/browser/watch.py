@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Error, Page, Route, WebSocket
+
+from browser.patience import PATIENCE
 
 Kind = Literal["request", "dialog", "console", "error", "policy"]
 REPORT_VIOLATIONS = """
@@ -70,3 +73,10 @@ def settle(page: Page) -> None:
     """Wait until what the page has started so far has been reported."""
     with suppress(Error):  # a page on its way elsewhere has nothing more to report
         page.evaluate("() => new Promise((done) => setTimeout(done))")
+
+
+def wait_for_report(page: Page, watch: Watch, *kinds: Kind) -> None:
+    """Wait until something of each kind is seen: another process or a new tab takes its time."""
+    end = time.monotonic() + PATIENCE / 1000
+    while not {kind for kind, _ in watch.seen}.issuperset(kinds) and time.monotonic() < end:
+        page.wait_for_timeout(20)

@@ -124,7 +124,7 @@ def test_a_worker_ends_in_the_middle_of_a_task_when_whoever_started_it_does(tmp_
         worker.send(Task(0, (Job(0, study.items[0]),)))
         assert not worker.connection.poll(1)
         os.close(worker._lifeline)
-        assert worker._process.wait(timeout=20) == 1
+        assert worker._process.wait(timeout=300) == 1
         worker._lifeline = os.open(os.devnull, os.O_RDONLY)
 
 

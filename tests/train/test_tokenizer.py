@@ -21,12 +21,14 @@ def pieces(tokenizer, text):
     return tokenizer.convert_ids_to_tokens(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-@pytest.mark.parametrize("word", sorted({form for key in CONCEPTS for form in names(key)}))
-def test_a_word_is_one_leading_space_piece_or_one_of_the_few_split(word):
-    found = pieces(TOKENIZERS["demo"], f" {word}")
-    assert found[0].startswith("▁")
-    assert "".join(found) == f"▁{word}"
-    assert len(found) == 1 if word not in SPLIT else 2 <= len(found) <= 3
+def test_a_word_is_one_leading_space_piece_or_one_of_the_few_split():
+    wrong = {}
+    for word in sorted({form for key in CONCEPTS for form in names(key)}):
+        found = pieces(TOKENIZERS["demo"], f" {word}")
+        whole = found[0].startswith("▁") and "".join(found) == f"▁{word}"
+        if not whole or len(found) not in ((2, 3) if word in SPLIT else (1,)):
+            wrong[word] = found
+    assert wrong == {}
 
 
 @settings(max_examples=150, deadline=None)

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 VIEWER = ROOT / "viewer"
@@ -47,14 +48,17 @@ def _run(command: list[str], problem: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def node() -> str:
+def node(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A node whose viewer/node_modules holds exactly what the lockfile names."""
     found, npm = _node_and_npm()
     lock = hashlib.sha256((VIEWER / "package-lock.json").read_bytes()).hexdigest()
     stamp = VIEWER / "node_modules" / ".lock-sha256"
-    if not stamp.is_file() or stamp.read_text() != lock:
-        _run([*npm, "ci", "--ignore-scripts"], "npm ci failed in viewer/ (it needs the npm registry once)")
-        stamp.write_text(lock)
+    with FileLock(tmp_path_factory.getbasetemp().parent / "npm.lock"):  # workers share that folder
+        if not stamp.is_file() or stamp.read_text() != lock:
+            _run(
+                [*npm, "ci", "--ignore-scripts"], "npm ci failed in viewer/ (it needs the npm registry once)"
+            )
+            stamp.write_text(lock)
     return found
 
 
