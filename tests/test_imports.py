@@ -22,7 +22,7 @@ TIERS = [
     {"cli", "__main__"},
 ]
 RANK = {name: rank for rank, tier in enumerate(TIERS) for name in tier}
-OPEN = {"adapter", "inputs", "tokens", "unembed"}  # of models/, what those above may see
+OPEN = {"adapter", "inputs", "positions", "tokens", "unembed"}  # of models/, what those above may see
 FAMILY_NAMES = ("llava", "mllama", "qwen", "gpt2", "gemma", "granite")
 
 
