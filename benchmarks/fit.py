@@ -24,11 +24,11 @@ from torch import Tensor
 import patchlens as pl
 from measure import machine, table
 from patchlens.axes import FIT_KINDS, FitKind
+from patchlens.fit.closed_form import ClosedForm
+from patchlens.fit.gradient import mean_kl, refine
+from patchlens.fit.states import StateBatch
 from patchlens.lens import LogitLens, stream_statistics
-from patchlens.lens.closed_form import ClosedForm
 from patchlens.lens.engine.divergence import kl_to_final
-from patchlens.lens.gradient import mean_kl, refine
-from patchlens.lens.states import StateBatch
 from patchlens.lens.tuned import Translators, TunedLens
 from patchlens.models.unembed import Unembed
 from patchlens.scenes.questions import ask

@@ -24,11 +24,10 @@ from patchlens.bench.examine import Subject
 from patchlens.bench.scoreboard import score_lenses
 from patchlens.bench.shown import NAMES
 from patchlens.fit import read_items
+from patchlens.fit.closed_form import ClosedForm
 from patchlens.fit.gather import Gathered, gather
-from patchlens.fit.states import Keep
-from patchlens.lens.closed_form import ClosedForm
-from patchlens.lens.gradient import refine
-from patchlens.lens.states import StateBatch
+from patchlens.fit.gradient import refine
+from patchlens.fit.states import Keep, StateBatch
 from patchlens.lens.tuned import TunedLens
 from patchlens.models.adapter import Adapter
 

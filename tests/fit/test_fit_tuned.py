@@ -10,15 +10,14 @@ import torch
 
 from patchlens.errors import DataError, FitError, OutputError, PatchlensError, PromptError, SelectionError
 from patchlens.fit import Item, TunedSettings, fit_tuned, read_items
+from patchlens.fit.closed_form import ClosedForm
 from patchlens.fit.gather import Gathered
 from patchlens.fit.markdown import to_markdown
-from patchlens.fit.states import StateStore
+from patchlens.fit.states import StateBatch, StateStore
 from patchlens.fit.tuned import _Fit
 from patchlens.fit.work import FINGERPRINT, work_folder
 from patchlens.lens import LogitLens
-from patchlens.lens.closed_form import ClosedForm
 from patchlens.lens.files import read_lens, read_manifest
-from patchlens.lens.states import StateBatch
 from patchlens.lens.tuned import Translators, TunedLens
 from patchlens.progress import silent
 from patchlens.run import Model

@@ -6,8 +6,8 @@ import torch
 
 from patchlens.fit.measure import KindSums, Sums, measure
 from patchlens.fit.report import headline, kind_report, scores
+from patchlens.fit.states import StateBatch
 from patchlens.lens import LogitLens
-from patchlens.lens.states import StateBatch
 from patchlens.lens.tuned import Translators, TunedLens
 from patchlens.run import Model
 from pictures_of import noise

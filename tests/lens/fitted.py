@@ -6,8 +6,8 @@ import torch
 from lens_oracle import Norm
 from torch import Tensor
 
-from patchlens.lens.closed_form import ClosedForm
-from patchlens.lens.states import StateBatch
+from patchlens.fit.closed_form import ClosedForm
+from patchlens.fit.states import StateBatch
 from patchlens.models.unembed import Unembed
 
 D_MODEL, N_LAYERS, VOCAB = 16, 3, 120

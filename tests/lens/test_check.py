@@ -7,8 +7,8 @@ from test_tuned import made
 from patchlens import load
 from patchlens.axes import FIT_KINDS
 from patchlens.errors import LensError, SelectionError
+from patchlens.fit.contexts import build_bank
 from patchlens.lens import FunctionLens, Lens, LogitLens, TunedLens, check_lens
-from patchlens.lens.contexts import build_bank
 from patchlens.lens.embedding import EmbeddingLens
 from patchlens.lens.latent import LatentLens
 from patchlens.lens.similar import similarity_statistics

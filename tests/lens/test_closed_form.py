@@ -6,11 +6,11 @@ from fitted import D_MODEL, N_LAYERS, Rotated, closed, plain_unembed, rotations
 from lens_oracle import make_states, make_unembed
 
 from patchlens.errors import FitError
+from patchlens.fit.closed_form import ClosedForm, best_temperatures
+from patchlens.fit.reservoir import Reservoir
+from patchlens.fit.states import StateBatch
 from patchlens.lens import LogitLens
-from patchlens.lens.closed_form import ClosedForm, best_temperatures
 from patchlens.lens.engine.divergence import kl_to_final
-from patchlens.lens.reservoir import Reservoir
-from patchlens.lens.states import StateBatch
 from patchlens.lens.tuned import TunedLens, after_norm
 
 

@@ -6,8 +6,8 @@ from fitted import D_MODEL, N_LAYERS, Rotated, closed, plain_unembed
 from lens_oracle import make_unembed, oracle
 
 from patchlens.errors import FitError
-from patchlens.lens.gradient import _steps, mean_kl, refine
-from patchlens.lens.states import StateBatch
+from patchlens.fit.gradient import _steps, mean_kl, refine
+from patchlens.fit.states import StateBatch
 from patchlens.lens.tuned import TunedLens
 
 KINDS = ("text", "patch")

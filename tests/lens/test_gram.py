@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from patchlens.errors import FitError
-from patchlens.lens.gram import Gram
+from patchlens.fit.gram import Gram
 
 LAYERS, PAIRS, D = 2, 60, 7
 

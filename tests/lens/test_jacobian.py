@@ -11,10 +11,10 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from patchlens.capture import capture
 from patchlens.errors import FitError, FormatError, NumericsError, SelectionError
+from patchlens.fit.vjp import fit_jacobian, positions, settled
 from patchlens.lens import LogitLens, files
 from patchlens.lens.engine.rank import concept_spread, effective_rank, norm_gain
 from patchlens.lens.jacobian import JacobianLens, Jacobians
-from patchlens.lens.vjp import fit_jacobian, positions, settled
 from patchlens.models.encoder import Processing
 from patchlens.models.text import TextAdapter
 from tiny import (

@@ -11,8 +11,8 @@ from torch.nn.functional import normalize
 
 from patchlens.capture import capture
 from patchlens.errors import DataError, FormatError, LensError, NumericsError, PromptError, SelectionError
+from patchlens.fit.contexts import Occurrence, build_bank, choose, source_layers
 from patchlens.lens.bank import Bank
-from patchlens.lens.contexts import Occurrence, build_bank, choose, source_layers
 from patchlens.lens.embedding import EmbeddingLens
 from patchlens.lens.files import read_lens, write_lens
 from patchlens.lens.latent import LatentLens

@@ -100,6 +100,28 @@ def test_16_bit_without_settling_would_miss():
     assert not torch.equal(rounded, oracle(resid, unembed).top(10)[1])
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_16_bit_product_may_round_as_it_will(dtype, monkeypatch):
+    """Kernels sum in their own order: here one product in seven is rounded to the next number up."""
+    unembed = make_unembed(1003, 64, dtype=dtype)
+    unembed = Unembed(unembed.final_norm, unembed.weight * 4)  # so sure that one logit decides
+    resid, multiply = make_states(4, 37, 64, dtype=dtype), torch.mm
+
+    def rounding_up(rows, columns, *, out):
+        multiply(rows, columns, out=out)
+        if out.dtype == dtype:
+            some = out.view(torch.int16).view(-1)[::7]
+            some += 1
+
+    expected, truth = read(resid, unembed, chunk=96), oracle(resid, unembed)
+    monkeypatch.setattr(torch, "mm", rounding_up)
+    got = read(resid, unembed, chunk=96)
+    assert torch.equal(got.top_ids, expected.top_ids)
+    torch.testing.assert_close(got.kl_to_final.double(), truth.kl, atol=1.5e-3, rtol=1e-5)
+    assert got.kl_to_final[-1].max() < 1e-4
+    torch.testing.assert_close(got.entropy.double(), truth.entropy, atol=2e-3, rtol=0)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("head", ["plain", "all"])
 def test_the_best_token_has_rank_zero_and_the_same_logprob(dtype, head):

@@ -7,8 +7,8 @@ from lens_oracle import all_logits, make_states, make_unembed
 
 from patchlens.capture import capture
 from patchlens.errors import FormatError, SelectionError
+from patchlens.fit.closed_form import ClosedForm
 from patchlens.lens import LogitLens, stream_statistics
-from patchlens.lens.closed_form import ClosedForm
 from patchlens.lens.tuned import Translators, TunedLens
 from tiny import BUILDERS, tiny_llama
 

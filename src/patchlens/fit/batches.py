@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from patchlens.fit.states import StateStore
-from patchlens.lens.states import StateBatch
+from patchlens.fit.states import StateBatch, StateStore
 
 
 @dataclass(frozen=True)

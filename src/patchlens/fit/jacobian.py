@@ -14,10 +14,10 @@ from patchlens.data.items import Item
 from patchlens.errors import SelectionError, naming
 from patchlens.fit.gather import FitProgress
 from patchlens.fit.survey import survey
+from patchlens.fit.vjp import fit_jacobian, positions
 from patchlens.lens import save_lens
 from patchlens.lens.engine.rank import ConceptSpread, concept_spread
 from patchlens.lens.jacobian import VERSIONS, JacobianLens, Version
-from patchlens.lens.vjp import fit_jacobian, positions
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
 from patchlens.models.generate import generate_greedy

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from patchlens.data.items import DrawnScene, read_items
 from patchlens.errors import DataError
+from patchlens.fit.contexts import PER_TYPE, build_bank
 from patchlens.fit.gather import FitProgress
 from patchlens.lens import save_lens
-from patchlens.lens.contexts import PER_TYPE, build_bank
 from patchlens.lens.latent import LatentLens
 from patchlens.run import Model
 from patchlens.scenes.questions import caption
@@ -56,7 +56,7 @@ def fit_latent(
         progress: called with what is being done, how much is done, and of how much.
 
     Raises:
-        DataError, PromptError, SelectionError, NumericsError: as `patchlens.lens.contexts.build_bank`.
+        DataError, PromptError, SelectionError, NumericsError: as `patchlens.fit.contexts.build_bank`.
         OutputError: the file cannot be written.
     """
 

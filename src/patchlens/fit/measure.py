@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from patchlens.axes import FIT_KINDS, FitKind
+from patchlens.fit.states import StateBatch
 from patchlens.lens import Lens
-from patchlens.lens.states import StateBatch
 from patchlens.models.unembed import Unembed
 
 Array = NDArray[np.float64]

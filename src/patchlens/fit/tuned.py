@@ -14,17 +14,16 @@ from patchlens.axes import FIT_KINDS, FitKind
 from patchlens.data.items import Item
 from patchlens.errors import FitError
 from patchlens.fit.batches import Batches, strangers
+from patchlens.fit.closed_form import ClosedForm
 from patchlens.fit.control import Control, judge
 from patchlens.fit.gather import FitProgress, Gathered, gather, working
+from patchlens.fit.gradient import mean_kl, refine
 from patchlens.fit.measure import KindSums, measure
 from patchlens.fit.report import FitReport, kind_report
 from patchlens.fit.settings import TunedSettings
 from patchlens.fit.split import Side
-from patchlens.fit.states import Keep
+from patchlens.fit.states import Keep, StateBatch
 from patchlens.lens import Lens, LogitLens, save_lens
-from patchlens.lens.closed_form import ClosedForm
-from patchlens.lens.gradient import mean_kl, refine
-from patchlens.lens.states import StateBatch
 from patchlens.lens.tuned import TunedLens
 from patchlens.models.adapter import Adapter
 from patchlens.progress import silent

@@ -86,7 +86,7 @@ class JacobianLens(Lens):
 
     Where this differs: the publication takes every position of a text but the first 16 and the last as source
     and as target. Here a version names their kinds, special tokens are never among them, the last position
-    counts (it starts the answer), and of the early ones `patchlens.lens.vjp.settled` leaves fewer out, since
+    counts (it starts the answer), and of the early ones `patchlens.fit.vjp.settled` leaves fewer out, since
     prompts about a picture are short. ``J_L`` is the identity in every version; by the formula that of
     "answer" would be 0, since patches do not reach another position after the last block.
 

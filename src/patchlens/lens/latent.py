@@ -46,7 +46,7 @@ class LatentLens(ComparingLens):
     Differs from the paper in what is named: tokens, where the paper completes a piece to its word.
 
     Attributes:
-        bank: what `patchlens.lens.contexts.build_bank` makes.
+        bank: what `patchlens.fit.contexts.build_bank` makes.
         temperature: similarity that makes one nat in the shares.
         file: sha256 that names the file it was opened from, or None.
     """

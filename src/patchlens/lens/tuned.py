@@ -70,7 +70,7 @@ class TunedLens(Lens):
     Belrose et al. 2023, arXiv 2303.08112, section 3. The form ``before_norm`` is the paper's: ``unembed(h +
     W_l h + b_l)``, the final norm applied after the translator. ``after_norm`` differs: the final norm comes
     first and the translator after it, ``A_l norm(h) + b_l``, which has a closed form
-    (`patchlens.lens.closed_form`) and makes the fit convex; a temperature is folded into ``A_l`` and ``b_l``.
+    (`patchlens.fit.closed_form`) and makes the fit convex; a temperature is folded into ``A_l`` and ``b_l``.
     Layer ``n_layers`` has no translator: it is the model's own.
 
     Attributes:

@@ -15,6 +15,7 @@ from patchlens.lens.engine.chunks import Plan
 from patchlens.lens.engine.moments import OnlineMoments
 from patchlens.lens.engine.normed import checked_states
 from patchlens.lens.engine.rescore import products, shared_products, table_products
+from patchlens.lens.engine.shared import SharedLogits
 from patchlens.lens.engine.statistics import Statistics
 from patchlens.lens.engine.targets import TargetCounter
 from patchlens.lens.engine.topk import RunningTopK, group_maxima
@@ -71,17 +72,21 @@ class BlockReader:
         counter = TargetCounter(rounded, self.question.targets)
         top = RunningTopK(len(rows), self.candidates, rows.device)
         moments = OnlineMoments(states.shape[0], states.shape[1], reference, rows.device)
+        heaviest = SharedLogits(states.shape[:2], self.candidates, rows.device)
+        shape = (*states.shape[:2], -1)
         for first_id, scores, scratch in self._chunks(rows):
             counter.put(scores, first_id)
             peaks = group_maxima(scores)
             top.update(scores, peaks, first_id)
             counter.update(scores, scratch)
-            shape = (*states.shape[:2], -1)
+            if self.rounds:
+                ids = top.result()[1].view(shape)[reference]
+                heaviest.update(ids, scores.view(shape), first_id)
             moments.update(scores.view(shape), peaks.amax(-1).view(shape[:2]), scratch.view(shape))
             if report is not None:
                 report()
         self._check_finite(moments, reference, first_position)
-        return self._collect(states, top, moments, counter, exact)
+        return self._collect(states, top, moments, counter, exact, heaviest)
 
     def _normed(
         self, resid: Float[Tensor, "layer pos d_model"], final: Float[Tensor, "pos d_model"]
@@ -107,12 +112,7 @@ class BlockReader:
     ) -> tuple[Float[Tensor, "row target"], Float[Tensor, "row target"]]:
         """Return the targets' logits, and the same rounded as the chunks' products are."""
         ids = torch.tensor(self.question.targets, dtype=torch.int64, device=rows.device)
-        return self._both(table_products(rows, self.unembed, ids))
-
-    def _both(
-        self, raw: Float[Tensor, "*rows k"]
-    ) -> tuple[Float[Tensor, "*rows k"], Float[Tensor, "*rows k"]]:
-        """Return logits from exact lm_head outputs, and from the same rounded to the weight's dtype."""
+        raw = table_products(rows, self.unembed, ids)
         rounded = raw.to(self.unembed.weight.dtype).float() if self.rounds else raw.clone()
         return self.unembed.finish(raw), self.unembed.finish(rounded)
 
@@ -151,12 +151,13 @@ class BlockReader:
         moments: OnlineMoments,
         counter: TargetCounter,
         target_logits: Float[Tensor, "row target"],
+        heaviest: SharedLogits,
     ) -> Statistics:
         logits, ids = top.result()
         ranks, upper = counter.ranks(self.unembed.vocab)
         if self.rounds:
             settled = counter.logits > logits[:, -1:]
-            logits = self._settle(states, logits, ids, target_logits, moments)
+            logits = self._settle(states, logits, ids, target_logits, moments, heaviest)
             among = (logits[:, None] > target_logits[..., None]).sum(-1)
             among_upper = (logits[:, None] >= target_logits[..., None]).sum(-1) - 1
             ranks, upper = torch.where(settled, among, ranks), torch.where(settled, among_upper, upper)
@@ -184,15 +185,15 @@ class BlockReader:
         ids: Int[Tensor, "row k"],
         target_logits: Float[Tensor, "row target"],
         moments: OnlineMoments,
+        heaviest: SharedLogits,
     ) -> Float[Tensor, "row k"]:
         """Return the candidates' logits without rounding, and put them in the place of the rounded ones."""
         exact = self.unembed.finish(products(states.flatten(0, 1), self.unembed, ids))
         for index, token in enumerate(self.question.targets):
             exact = torch.where(ids == token, target_logits[:, index, None], exact)
         new, old = (x.unflatten(0, states.shape[:2]) for x in (exact, rounded))
-        heaviest = ids.unflatten(0, states.shape[:2])[moments.reference]
-        exact_there, rounded_there = self._both(shared_products(states, self.unembed, heaviest))
-        moments.replace_cross(rounded_there, exact_there, old[moments.reference], new[moments.reference])
+        exact_there = self.unembed.finish(shared_products(states, self.unembed, heaviest.ids))
+        moments.replace_cross(heaviest.logits, exact_there, old[moments.reference], new[moments.reference])
         moments.replace(old, new)
         return exact
 

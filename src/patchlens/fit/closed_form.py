@@ -11,10 +11,10 @@ from torch import Tensor
 
 from patchlens.axes import FIT_KINDS, FitKind
 from patchlens.errors import FitError
+from patchlens.fit.gram import Gram
+from patchlens.fit.reservoir import Reservoir
+from patchlens.fit.states import StateBatch
 from patchlens.lens.engine.divergence import kl_to_final
-from patchlens.lens.gram import Gram
-from patchlens.lens.reservoir import Reservoir
-from patchlens.lens.states import StateBatch
 from patchlens.lens.tuned import Translators, TunedLens, after_norm
 from patchlens.models.unembed import Unembed
 
@@ -32,7 +32,7 @@ class ClosedForm:
     Differs from Belrose et al. 2023 (arXiv 2303.08112), who minimise the KL by gradient descent: least
     squares in the normed basis needs no more than sums of products, and one temperature per layer, found by
     search, sets the size of the logits right. The ridge pulls to the identity, as their weight decay does, so
-    that few positions make a logit lens rather than nothing. `patchlens.lens.gradient` goes on from there.
+    that few positions make a logit lens rather than nothing. `patchlens.fit.gradient` goes on from there.
 
     Holds ``2 n_layers d_model^2`` float64 numbers per kind seen, and ``sample`` states of all layers, which
     the temperature is found on: up to a quarter of the positions, left out of the regression meanwhile.
@@ -82,7 +82,7 @@ class ClosedForm:
         """Return the lens, in the form ``after_norm``, of every kind that was seen.
 
         Args:
-            strength: of the ridge, as in `patchlens.lens.gram.Gram.ridge`.
+            strength: of the ridge, as in `patchlens.fit.gram.Gram.ridge`.
 
         Raises:
             FitError: no positions were given, or too few to determine anything.

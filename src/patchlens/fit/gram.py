@@ -13,6 +13,8 @@ from patchlens.errors import FitError
 Pairs: TypeAlias = tuple[Float[Tensor, "layer pair d_model"], Float[Tensor, "pair d_model"]]
 # Rows turned into float64 at a time.
 _ROWS = 1024
+# Spread, as a share of the mean square, below which all states of a layer count as one.
+_LEAST = 1e-6
 
 
 class Gram:
@@ -82,7 +84,8 @@ class Gram:
         for layer in range(len(weight)):
             mean_x, mean_y, xx, xy = self._centred(layer, n, without)
             pulled = torch.zeros_like(xx) if prior is None else prior.to(xx)
-            penalty = strength * xx.diagonal().mean()
+            spread = torch.maximum(xx.diagonal().mean(), _LEAST * self.xx[layer].diagonal().mean())
+            penalty = strength * spread
             factor, info = torch.linalg.cholesky_ex(xx + penalty * torch.eye(len(xx)).to(xx))
             if int(info) or not torch.isfinite(factor).all():
                 raise FitError(

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from patchlens.lens.gram import Pairs
+from patchlens.fit.gram import Pairs
 
 
 class Reservoir:

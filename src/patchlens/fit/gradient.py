@@ -11,20 +11,19 @@ from torch import Tensor
 
 from patchlens.axes import FIT_KINDS, FitKind
 from patchlens.errors import FitError
+from patchlens.fit.states import StateBatch
 from patchlens.lens.engine.divergence import kl_to_final
-from patchlens.lens.states import StateBatch
 from patchlens.lens.tuned import Form, Translators, TunedLens, translated
 from patchlens.models.unembed import Unembed
 
-Batches = Callable[[], Iterable[StateBatch]]
 Progress = Callable[[int, int, Mapping[FitKind, float]], None]
 _POOLED_STEPS = 4
 
 
 def refine(
     lens: TunedLens,
-    batches: Batches,
-    held_out: Batches,
+    batches: Callable[[], Iterable[StateBatch]],
+    held_out: Callable[[], Iterable[StateBatch]],
     unembed: Unembed,
     *,
     seed: int = 0,
@@ -84,7 +83,9 @@ def refine(
     return replace(start, kinds=kinds, how=f"{lens.how}+gradient", seed=seed, file=None)
 
 
-def mean_kl(lens: TunedLens, batches: Batches, unembed: Unembed) -> dict[FitKind, Float[Tensor, " layer"]]:
+def mean_kl(
+    lens: TunedLens, batches: Callable[[], Iterable[StateBatch]], unembed: Unembed
+) -> dict[FitKind, Float[Tensor, " layer"]]:
     """Return the mean ``KL(p_final || p_lens)`` in nats of layers 0 to ``n_layers - 1``, by kind of position.
 
     Kinds that the lens was not fitted for, or that do not occur, are left out. Work is done on the unembed's
