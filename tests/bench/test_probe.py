@@ -10,9 +10,9 @@ import torch
 
 from patchlens.axes import FIT_KINDS
 from patchlens.bench.exam import drawn
-from patchlens.bench.labels import ConceptIds, concept_ids, scene_forms
 from patchlens.bench.nulls import GREY, grey, shifted, twin
 from patchlens.bench.probe import Shot, look, shot_for, take
+from patchlens.data.words import ConceptIds, concept_ids, scene_forms
 from patchlens.lens import Lens, LogitLens
 from patchlens.run import load
 

@@ -11,10 +11,10 @@ import pytest
 from patchlens.bench import examine as examine_module
 from patchlens.bench.board import Board, NullScore, OverSeeds, Score, to_json
 from patchlens.bench.exam import drawn_exam
-from patchlens.bench.labels import ConceptIds
 from patchlens.bench.probe import Drift, Seen, look, shot_for, take
 from patchlens.bench.score import METRICS, Tally, mean_elsewhere, score_drift, score_patches
 from patchlens.bench.scoreboard import choose, score_model
+from patchlens.data.words import ConceptIds
 from patchlens.errors import SelectionError
 from patchlens.lens import CrossLens, LogitLens
 from patchlens.lens.embedding import EmbeddingLens

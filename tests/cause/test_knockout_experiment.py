@@ -9,7 +9,7 @@ from patchlens.cause.cases import drawn_cases, own_cases
 from patchlens.cause.knockout import measure as module
 from patchlens.cause.knockout.measure import Settings, ask_about_thing, knockout
 from patchlens.cause.knockout.routes import with_controls
-from patchlens.data.items import Item
+from patchlens.data.item import Item
 from patchlens.errors import SelectionError
 from patchlens.models.generate import generate_greedy
 from patchlens.models.inputs import prepare

@@ -23,7 +23,7 @@ from patchlens.cause.patches.measure import (
     subject_of,
 )
 from patchlens.cause.patches.replacing import Replacing, make_replacing
-from patchlens.data.items import Item
+from patchlens.data.item import Item
 from patchlens.errors import DataError, SelectionError
 from patchlens.lens import Lens, open_lens
 from patchlens.models.inputs import prepare

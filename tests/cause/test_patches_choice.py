@@ -14,7 +14,7 @@ from patchlens.cause.patches import choice
 from patchlens.cause.patches.choice import choose, settle
 from patchlens.cause.patches.measure import Settings, Subject, subject_of
 from patchlens.cause.patches.replacing import make_replacing
-from patchlens.data.items import Item
+from patchlens.data.item import Item
 from patchlens.errors import SelectionError
 from patchlens.lens import CrossLens, Lens, LogitLens
 from patchlens.run import load

@@ -9,7 +9,7 @@ from patchlens.cause.cases import own_cases
 from patchlens.cause.patches.measure import Settings, measure, subject_of
 from patchlens.cause.patches.page import read_with_maps
 from patchlens.cause.patches.replacing import make_replacing
-from patchlens.data.items import Item
+from patchlens.data.item import Item
 from patchlens.demo import demo_pictures
 from patchlens.errors import SelectionError
 from patchlens.lens import open_lens

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from patchlens.bench.labels import concept_ids, scene_forms
 from patchlens.causal.pointing import Above, Top, around, blocks
 from patchlens.cause.patches.pointing import answer_word, lens_maps
+from patchlens.data.words import concept_ids, scene_forms
 from patchlens.errors import SelectionError
 from patchlens.lens import open_lens
 from patchlens.models.inputs import prepare

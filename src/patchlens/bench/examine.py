@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchlens.bench.exam import Batch, Exam
-from patchlens.bench.labels import ConceptIds, concept_ids
 from patchlens.bench.nulls import Null, grey, shifted, twin
 from patchlens.bench.probe import Seen, Taken, look, shot_for, take
 from patchlens.bench.score import Tally, score_drift, score_patches
+from patchlens.data.words import ConceptIds, concept_ids
 from patchlens.lens import Lens
 from patchlens.models.adapter import Adapter
 from patchlens.scenes.truth import Labelled, Truth, patch_truth

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from patchlens.attention.weights import weights_on_patches
-from patchlens.bench.labels import ConceptIds
 from patchlens.bench.probe import Seen
 from patchlens.capture import capture
+from patchlens.data.words import ConceptIds
 from patchlens.errors import UnsupportedModelError
 from patchlens.lens.contextual import contextual_maps
 from patchlens.models.adapter import Adapter

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from patchlens.axes import FIT_KINDS, FitKind, PositionKind, fit_kind
-from patchlens.bench.labels import NO_ID, ConceptIds
 from patchlens.capture import Captured, capture
+from patchlens.data.words import NO_ID, ConceptIds
 from patchlens.lens import Lens
 from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs

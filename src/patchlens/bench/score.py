@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchlens.axes import FIT_KINDS, FitKind
-from patchlens.bench.labels import ConceptIds
 from patchlens.bench.metrics import best_threshold, hits, iou, marginal_bias, pointing
 from patchlens.bench.nulls import Null
 from patchlens.bench.probe import TOP, Drift, Seen
+from patchlens.data.words import ConceptIds
 from patchlens.scenes.truth import Truth
 from patchlens.stats.intervals import POSITIVE, SHARE, Range
 from patchlens.stats.ranks import auroc

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from patchlens.attention.weights import weights_on_patches
-from patchlens.bench.labels import ConceptIds
 from patchlens.bench.probe import Taken, look, shot_for
 from patchlens.capture import capture
 from patchlens.cause.hallucination.nouns import Noun, noun_ids
 from patchlens.cause.ledger import six_digits
+from patchlens.data.words import ConceptIds
 from patchlens.lens import Lens
 from patchlens.lens.contextual import contextual_maps
 from patchlens.models.adapter import Adapter

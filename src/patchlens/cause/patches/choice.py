@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchlens.axes import check_layers
-from patchlens.bench.exam import VALIDATION_SEEDS
 from patchlens.causal import Ablate, rerun
 from patchlens.causal.pointing import Above, Numbers, Pointing
 from patchlens.cause.cases import Case, drawn_cases
@@ -21,6 +20,7 @@ from patchlens.demo import bundled_models
 from patchlens.errors import DataError, naming
 from patchlens.models.inputs import prepare
 from patchlens.progress import Progress
+from patchlens.scenes.seeds import VALIDATION_SEEDS
 
 SCENES: Final = 20
 POINTINGS: Final[tuple[Pointing, ...]] = tuple(Above(share) for share in (0.5, 0.2, 0.1, 0.05, 0.02))

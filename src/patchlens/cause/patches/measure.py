@@ -10,7 +10,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens.bench.labels import ConceptIds, concept_ids, scene_forms
 from patchlens.causal import Ablate, Interventions, Rerun, rerun
 from patchlens.causal.pointing import Above, Numbers, Pointing, around, blocks, patch_grid
 from patchlens.cause.cases import Case
@@ -19,6 +18,7 @@ from patchlens.cause.ledger import Ledger, Record, each, head_of
 from patchlens.cause.patches.pointing import Word, answer_word, lens_maps
 from patchlens.cause.patches.replacing import Replacing, case_rng
 from patchlens.cause.patches.told import find
+from patchlens.data.words import ConceptIds, concept_ids, scene_forms
 from patchlens.demo import bundled_models
 from patchlens.errors import SelectionError
 from patchlens.lens import Lens

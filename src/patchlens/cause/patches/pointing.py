@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens.bench.labels import ConceptIds, first_pieces
 from patchlens.bench.probe import Taken, look, shot_for
 from patchlens.capture import capture
+from patchlens.data.words import ConceptIds, first_pieces
 from patchlens.errors import SelectionError
 from patchlens.lens import Lens
 from patchlens.models.adapter import Adapter

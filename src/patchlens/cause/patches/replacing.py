@@ -10,7 +10,6 @@ from typing import Final, Literal, get_args
 import numpy as np
 import torch
 
-from patchlens.bench.exam import VALIDATION_SEEDS
 from patchlens.causal import Mean, Noise, Other, Zero, patch_states
 from patchlens.causal.ablate import By, PatchStates
 from patchlens.cause.cases import Case, drawn_cases
@@ -19,11 +18,10 @@ from patchlens.errors import SelectionError
 from patchlens.models.adapter import Adapter
 from patchlens.models.inputs import prepare
 from patchlens.scenes.questions import ask
+from patchlens.scenes.seeds import REFERENCE_SEEDS
 
 Kind = Literal["mean", "zero", "noise", "other"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-REFERENCE_SEEDS: Final = VALIDATION_SEEDS + 500_000
-"""First of the drawn scenes that a bundled model's reference is made of."""
 DRAWN, OWN = 32, 16  # pictures of the reference: drawn scenes, or others of your set
 
 
