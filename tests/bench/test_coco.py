@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from patchlens.bench.exam import Batch, Exam, annotated_exam, drawn
-from patchlens.bench.examine import Subject, Tallies, examine, find_candidates
+from patchlens.bench.exam import Exam, PictureBatch, annotated_exam, drawn
+from patchlens.bench.examine import Examinee, Tallies, examine, try_lenses
 from patchlens.data.coco import decode_runs, fill_polygon
 from patchlens.data.words import scene_forms
 from patchlens.errors import DataError, SelectionError
@@ -107,11 +107,10 @@ def without_shapes(count: int) -> list[Labelled]:
     return [p for p in found if p.things and {t.name for t in p.things} <= objects][:count]
 
 
-def tallied(exam: Exam, batch: Batch) -> Tallies:
-    adapter = load("demo").adapter
-    subject = Subject.of(adapter, exam)
-    candidates = find_candidates(subject, {"logit": LogitLens()}, batch.pictures[0]())
-    return examine(subject, candidates, batch, lambda: None, nulls=False)["logit"]
+def tallied(exam: Exam, batch: PictureBatch) -> Tallies:
+    examinee = Examinee.of(load("demo"), exam)
+    candidates = try_lenses(examinee, {"logit": LogitLens()}, batch.pictures[0]())
+    return examine(examinee, candidates, batch, lambda: None, nulls=False)["logit"]
 
 
 def test_a_folder_of_drawn_scenes_scores_as_the_scenes_themselves(tmp_path: Path) -> None:
@@ -125,7 +124,7 @@ def test_a_folder_of_drawn_scenes_scores_as_the_scenes_themselves(tmp_path: Path
     things = tuple(forms)
     same = [Labelled(p.name, p.picture, p.things, p.ground, "What is this?") for p in own]
     drawn_exam = Exam("", {**scene_forms()[0], **forms}, things, batch, (batch,))
-    direct = Batch(1, tuple(lambda p=p: p for p in same))
+    direct = PictureBatch(1, tuple(lambda p=p: p for p in same))
     expected, found = tallied(drawn_exam, direct).real, tallied(exam, batch).real
     thresholds = np.full(9, -3.0)
     wanted, got = expected.values(thresholds), found.values(thresholds)

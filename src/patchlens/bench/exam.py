@@ -28,7 +28,7 @@ _PARTS_FOR_VALIDATION: Final = 2
 
 
 @dataclass(frozen=True)
-class Batch:
+class PictureBatch:
     """Pictures that are scored together, each drawn or opened when it is wanted."""
 
     seed: int
@@ -47,8 +47,8 @@ class Exam:
     about: str
     forms: Mapping[str, tuple[str, ...]]
     things: tuple[str, ...]
-    validation: Batch
-    seeds: tuple[Batch, ...]
+    validation: PictureBatch
+    seeds: tuple[PictureBatch, ...]
     has_captions: bool = False
 
 
@@ -100,9 +100,11 @@ def annotated_exam(folder: Path, seeds: int, scenes: int, prompt: str) -> Exam:
     truths = [item.truth for item in items if item.truth is not None]
     dealt = [truths[i] for i in np.random.default_rng(0).permutation(len(truths))]
     first = _PARTS_FOR_VALIDATION * size
-    batches = (Batch(n + 1, tuple(dealt[first + n * size : first + (n + 1) * size])) for n in range(seeds))
+    batches = (
+        PictureBatch(n + 1, tuple(dealt[first + n * size : first + (n + 1) * size])) for n in range(seeds)
+    )
     about = f"{folder.name}, {size} pictures for each of {seeds} seeds"
-    return Exam(about, forms, tuple(forms), Batch(0, tuple(dealt[:first])), tuple(batches))
+    return Exam(about, forms, tuple(forms), PictureBatch(0, tuple(dealt[:first])), tuple(batches))
 
 
 def check_size(seeds: int, scenes: int) -> None:
@@ -119,8 +121,8 @@ def check_size(seeds: int, scenes: int) -> None:
         raise SelectionError(f"{scenes} scenes per seed cannot be scored: choose 2 or more, 20 if unsure")
 
 
-def _drawn(first: int, count: int) -> Batch:
-    return Batch(first, tuple(partial(drawn, first + i) for i in range(count)))
+def _drawn(first: int, count: int) -> PictureBatch:
+    return PictureBatch(first, tuple(partial(drawn, first + i) for i in range(count)))
 
 
 def drawn(seed: int) -> Labelled:

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens.bench.probe import Taken, look, shot_for
+from patchlens.bench.readout import read_out, states_for
 from patchlens.capture import capture
 from patchlens.data.words import ConceptIds, first_pieces
 from patchlens.errors import SelectionError
 from patchlens.lens import Lens
+from patchlens.lens.read import Pass
 from patchlens.models.adapter import Adapter
 from patchlens.models.inputs import Inputs
 from patchlens.models.tokens import piece_table
+from patchlens.reading.records import Answer
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,12 @@ def lens_maps(
     Raises:
         SelectionError: the lens is not for this model, sees no patches there, or there is no such layer.
     """
-    taken = Taken(inputs, capture(adapter, inputs, layers=layers))
-    shot = shot_for(lens, adapter, taken)
-    if not len(shot.boxes):
+    ran = Pass(adapter, inputs, capture(adapter, inputs, layers=layers), (), Answer("", ()))
+    states = states_for(lens, ran)
+    if not len(states.boxes):
         raise SelectionError(
             f"the lens {lens.name} reads no patches of {adapter.name} here: "
             + ("choose --lens cross" if adapter.cross_blocks else "give a picture")
         )
-    seen = look(shot, lens, adapter, ConceptIds({"word": word.ids}, ("word",)), ("word",))
-    return LensMaps(shot.layers, seen.concepts[..., 0].astype(np.float64))
+    found = read_out(states, lens, ConceptIds({"word": word.ids}, ("word",)), ("word",))
+    return LensMaps(states.layers, found.concepts[..., 0].astype(np.float64))
