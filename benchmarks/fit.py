@@ -33,8 +33,8 @@ from patchlens.lens.tuned import Translators, TunedLens
 from patchlens.models.unembed import Unembed
 from patchlens.scenes.questions import ask
 from patchlens.scenes.scene import make_scene
+from patchlens.scenes.seeds import FIT_BENCHMARK_SEEDS
 
-FIRST_SEED = 8_000_000
 TOLERANCE = 1e-4
 
 
@@ -82,7 +82,7 @@ def scene_states(model: pl.Model, seed: int, patches: int) -> StateBatch:
 def gather(scenes: int, patches: int, epochs: int, rows: int) -> Data:
     model = pl.load("demo")
     counts = (scenes, max(4, scenes // 8), max(8, scenes // 4))
-    states = [scene_states(model, FIRST_SEED + i, patches) for i in range(sum(counts))]
+    states = [scene_states(model, FIT_BENCHMARK_SEEDS + i, patches) for i in range(sum(counts))]
     first, second = counts[0], counts[0] + counts[1]
     return Data(model.adapter.unembed, states[:first], states[first:second], states[second:], epochs, rows)
 

@@ -20,9 +20,9 @@ import patchlens as pl
 from measure import table
 from patchlens.bench.board import LensScores, Score
 from patchlens.bench.exam import drawn_exam
-from patchlens.bench.examine import Subject
+from patchlens.bench.examine import Examinee
 from patchlens.bench.scoreboard import score_lenses
-from patchlens.bench.shown import NAMES
+from patchlens.bench.wording import NAMES
 from patchlens.fit import read_items
 from patchlens.fit.closed_form import ClosedForm
 from patchlens.fit.gather import Gathered, gather
@@ -125,7 +125,7 @@ def main() -> None:
         )
         lenses = {"none: the logit lens": pl.LogitLens(), **fitted(model.adapter, gathered)}
     exam = drawn_exam(seeds, scenes)
-    scored = score_lenses(Subject.of(model.adapter, exam), lenses, exam, lambda: None)
+    scored = score_lenses(Examinee.of(model, exam), lenses, exam, lambda: None)
     scores = {own.lens: own for own in scored}
     print(f"\n{fit_scenes} scenes to fit on; {exam.about}\n\n{headlines(scores)}")
     for metric in ("kl_patch", "net_top5", "readable_top5", "false_top5"):

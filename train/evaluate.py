@@ -16,8 +16,9 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from patchlens.scenes.phrases import QuestionKind
 from patchlens.scenes.questions import Question, ask
 from patchlens.scenes.scene import SIZE, Kind, Scene, make_scene
+from patchlens.scenes.seeds import HELD_OUT_SEEDS
 from patchlens.scenes.vocabulary import LANGUAGES, OBJECTS, SHAPES, names
-from train.render import GRID, HELD_OUT_SEEDS, slots
+from train.render import GRID, slots
 
 SORTS: dict[str, tuple[Kind, QuestionKind]] = {
     "what is it, one thing": ("one", "what"),

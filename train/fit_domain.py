@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from patchlens.demo.domain import SceneDomain
 from patchlens.scenes.scene import make_scene
+from patchlens.scenes.seeds import DOMAIN_SEEDS
 from train.evaluate import Loaded
 from train.strangers import SORTS, strangers
 
 SCENES = 5000
 STRANGERS = 5000
 CALIBRATION = 5000
-FIRST_SEED = 12_000_000
 HIDDEN = 24
 EPOCHS = 30
 PASS = 0.995
@@ -86,18 +86,18 @@ def fit_domain(states: PatchStates, folder: Path) -> dict[str, float]:
         The share of further fresh scenes that pass, and of fresh strangers of each sort caught.
     """
     torch.manual_seed(20)
-    inside = _states_of(_scenes(FIRST_SEED, SCENES), states)
+    inside = _states_of(_scenes(DOMAIN_SEEDS, SCENES), states)
     outside = _states_of(strangers(STRANGERS, 21), states)
     both = torch.cat([inside, outside])
     label = torch.cat([torch.zeros(len(inside)), torch.ones(len(outside))])
     mean, scale = inside.mean((0, 1)), inside.std((0, 1)) + 1e-4
     net = _train(DeepSet(both.shape[-1]), (both - mean) / scale, label)
     domain = _exported(net, mean, scale, 0.0)
-    calibration = _states_of(_scenes(FIRST_SEED + 100_000, CALIBRATION), states).numpy()
+    calibration = _states_of(_scenes(DOMAIN_SEEDS + 100_000, CALIBRATION), states).numpy()
     limit = float(np.quantile([domain.score(s) for s in calibration], PASS))
     domain = _exported(net, mean, scale, limit)
     domain.save(folder)
-    fresh = _states_of(_scenes(FIRST_SEED + 200_000, 2000), states).numpy()
+    fresh = _states_of(_scenes(DOMAIN_SEEDS + 200_000, 2000), states).numpy()
     rates = {"scenes passed": float(np.mean([not domain.unlike(s) for s in fresh]))}
     rng = np.random.default_rng(22)
     for sort in dict.fromkeys(SORTS):

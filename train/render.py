@@ -14,10 +14,6 @@ from patchlens.scenes.scene import SIZE, Scene, make_scene
 GRID = 10
 SLOTS = 10
 """Things of a scene (nine at most), then its ground in the last slot."""
-TRAIN_SEEDS = 1_000_000
-SMALL_SEEDS = 2_000_000
-HELD_OUT_SEEDS = 30_000_000
-"""Only ever reported on; checkpoints were compared on scenes from 9,000,000 on."""
 
 _NO_MASK = np.zeros((0, 0), bool)
 

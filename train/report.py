@@ -16,10 +16,10 @@ import torch
 import transformers
 
 from patchlens.scenes.scene import make_scene
+from patchlens.scenes.seeds import HELD_OUT_SEEDS
 from train.evaluate import Loaded, accuracy, llava_readability, load, mllama_readability
 from train.export import MODELS
 from train.fit_domain import fit_domain, llava_patch_states, mllama_patch_states
-from train.render import HELD_OUT_SEEDS
 
 READ_SCENES = 1000
 READ_SEED = HELD_OUT_SEEDS + 5_000_000

@@ -12,8 +12,9 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
+from patchlens.scenes.seeds import SMALL_SEEDS, TRAIN_SEEDS
 from train.export import MODELS
-from train.render import SMALL_SEEDS, TRAIN_SEEDS, Rendered, render
+from train.render import Rendered, render
 from train.tokens import train_tokenizer
 
 SCENES = 40_000

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from patchlens.scenes.scene import SIZE, make_scene
+from patchlens.scenes.seeds import STRANGER_SEEDS
 
 Pixels = np.ndarray
 
@@ -79,7 +80,7 @@ def leaves(rng: np.random.Generator) -> Pixels:
 
 def shuffled(rng: np.random.Generator) -> Pixels:
     """A scene cut into tiles that are set together at random."""
-    scene = make_scene(int(rng.integers(3_000_000, 3_900_000))).picture
+    scene = make_scene(int(rng.integers(STRANGER_SEEDS, STRANGER_SEEDS + 900_000))).picture
     tile = int(rng.choice([7, 14, 28]))
     n = SIZE // tile
     cut = scene.reshape(n, tile, n, tile, 3).swapaxes(1, 2).reshape(n * n, tile, tile, 3)
@@ -89,14 +90,18 @@ def shuffled(rng: np.random.Generator) -> Pixels:
 
 def blended(rng: np.random.Generator) -> Pixels:
     """Two pictures, half transparent: scenes, or a scene and a cloud."""
-    first = make_scene(int(rng.integers(3_000_000, 3_900_000))).picture.astype(np.float32)
-    second = cloud(rng) if rng.random() < 0.5 else make_scene(int(rng.integers(3_000_000, 3_900_000))).picture
+    first = make_scene(int(rng.integers(STRANGER_SEEDS, STRANGER_SEEDS + 900_000))).picture.astype(np.float32)
+    second = (
+        cloud(rng)
+        if rng.random() < 0.5
+        else make_scene(int(rng.integers(STRANGER_SEEDS, STRANGER_SEEDS + 900_000))).picture
+    )
     return (first * 0.5 + second.astype(np.float32) * 0.5).astype(np.uint8)
 
 
 def recoloured(rng: np.random.Generator) -> Pixels:
     """A scene as a negative or without colour, or so far enlarged that nothing is left of it."""
-    scene = make_scene(int(rng.integers(3_000_000, 3_900_000))).picture
+    scene = make_scene(int(rng.integers(STRANGER_SEEDS, STRANGER_SEEDS + 900_000))).picture
     draw = rng.random()
     if draw < 0.35:
         return 255 - scene

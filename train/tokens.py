@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from patchlens.scenes.questions import QUESTION_KINDS, ask
 from patchlens.scenes.scene import make_scene
+from patchlens.scenes.seeds import CORPUS_SEEDS
 from patchlens.scenes.vocabulary import CONCEPTS, LANGUAGES, names
 
 UNKNOWN, START, END, PAD = "<unk>", "<s>", "</s>", "<pad>"
@@ -69,7 +70,7 @@ def corpus() -> list[str]:
     """Text as the models see it, and each form of each concept a number of times."""
     lines: list[str] = []
     rng = np.random.default_rng(11)
-    for seed in range(CORPUS_SCENES):
+    for seed in range(CORPUS_SEEDS, CORPUS_SEEDS + CORPUS_SCENES):
         scene = make_scene(seed)
         for kind in QUESTION_KINDS:
             if q := ask(scene, rng, kind):

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from patchlens.causal import Replace as Replace
     from patchlens.causal import Swap as Swap
     from patchlens.causal import Zero as Zero
+    from patchlens.data.item import Item as Item
+    from patchlens.data.read import read_items as read_items
     from patchlens.demo import demo_picture as demo_picture
     from patchlens.lens import CrossLens as CrossLens
     from patchlens.lens import EmbeddingLens as EmbeddingLens
@@ -95,6 +97,8 @@ _HOMES = {
     "Replace": "patchlens.causal",
     "Swap": "patchlens.causal",
     "Zero": "patchlens.causal",
+    "Item": "patchlens.data.item",
+    "read_items": "patchlens.data.read",
     "read_study": "patchlens.studies.spec.study",
     "run_study": "patchlens.studies.study",
     "demo_picture": "patchlens.demo",

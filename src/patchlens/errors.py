@@ -55,7 +55,7 @@ class FitError(PatchlensError):
 
 
 class DataError(PatchlensError):
-    """What a lens should be fitted on cannot be read, is too little, or is not what was fitted on before."""
+    """What a model should be asked or a lens fitted on cannot be read, is too little or changed."""
 
 
 class OutputError(PatchlensError):
@@ -80,10 +80,12 @@ class StudyError(PatchlensError):
 
 
 @contextmanager
-def naming(name: str) -> Generator[None]:
-    """Errors inside say which item they are about."""
+def naming(name: str, of_data: type[PatchlensError] = DataError) -> Generator[None]:
+    """Errors inside say which item they are about; those of data become ``of_data``."""
     try:
         yield
     except PatchlensError as error:
         error.args = (f"{name}: {error}",)
+        if isinstance(error, DataError) and of_data is not DataError:
+            raise of_data(str(error)) from error
         raise

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from patchlens.bench.exam import Batch, Exam, drawn
-from patchlens.bench.examine import Subject, Tallies, examine, find_candidates
-from patchlens.bench.labels import scene_forms
-from patchlens.data.coco import coco_exam, decode_runs, fill_polygon
+from patchlens.bench.exam import Exam, PictureBatch, annotated_exam, drawn
+from patchlens.bench.examine import Examinee, Tallies, examine, try_lenses
+from patchlens.data.coco import decode_runs, fill_polygon
+from patchlens.data.words import scene_forms
 from patchlens.errors import DataError, SelectionError
 from patchlens.lens import LogitLens
 from patchlens.run import load
@@ -107,17 +107,16 @@ def without_shapes(count: int) -> list[Labelled]:
     return [p for p in found if p.things and {t.name for t in p.things} <= objects][:count]
 
 
-def tallied(exam: Exam, batch: Batch) -> Tallies:
-    adapter = load("demo").adapter
-    subject = Subject.of(adapter, exam)
-    candidates = find_candidates(subject, {"logit": LogitLens()}, batch.pictures[0]())
-    return examine(subject, candidates, batch, lambda: None, nulls=False)["logit"]
+def tallied(exam: Exam, batch: PictureBatch) -> Tallies:
+    examinee = Examinee.of(load("demo"), exam)
+    candidates = try_lenses(examinee, {"logit": LogitLens()}, batch.pictures[0]())
+    return examine(examinee, candidates, batch, lambda: None, nulls=False)["logit"]
 
 
 def test_a_folder_of_drawn_scenes_scores_as_the_scenes_themselves(tmp_path: Path) -> None:
     pictures = without_shapes(8)
     write_folder(tmp_path, pictures)
-    exam = coco_exam(tmp_path, 2, 20, "What is this?")
+    exam = annotated_exam(tmp_path, 2, 20, "What is this?")
     batch = exam.seeds[0]
     opened = [make() for make in batch.pictures]
     own = [pictures[int(p.name.removesuffix(".png"))] for p in opened]
@@ -125,7 +124,7 @@ def test_a_folder_of_drawn_scenes_scores_as_the_scenes_themselves(tmp_path: Path
     things = tuple(forms)
     same = [Labelled(p.name, p.picture, p.things, p.ground, "What is this?") for p in own]
     drawn_exam = Exam("", {**scene_forms()[0], **forms}, things, batch, (batch,))
-    direct = Batch(1, tuple(lambda p=p: p for p in same))
+    direct = PictureBatch(1, tuple(lambda p=p: p for p in same))
     expected, found = tallied(drawn_exam, direct).real, tallied(exam, batch).real
     thresholds = np.full(9, -3.0)
     wanted, got = expected.values(thresholds), found.values(thresholds)
@@ -137,16 +136,16 @@ def test_a_folder_of_drawn_scenes_scores_as_the_scenes_themselves(tmp_path: Path
 
 def test_pictures_are_dealt_once_each(tmp_path: Path) -> None:
     write_folder(tmp_path, without_shapes(9))
-    exam = coco_exam(tmp_path, 2, 20, "What?")
+    exam = annotated_exam(tmp_path, 2, 20, "What?")
     batches = [exam.validation, *exam.seeds]
     assert [len(b.pictures) for b in batches] == [4, 2, 2]
     shown = [make().name for batch in batches for make in batch.pictures]
     assert len(set(shown)) == 8
-    assert coco_exam(tmp_path, 2, 1 + 1, "What?").seeds[1].pictures[0]().name == shown[6]
+    assert annotated_exam(tmp_path, 2, 1 + 1, "What?").seeds[1].pictures[0]().name == shown[6]
     with pytest.raises(DataError, match="9 pictures: 5 seeds and validation need at least 14"):
-        coco_exam(tmp_path, 5, 20, "What?")
+        annotated_exam(tmp_path, 5, 20, "What?")
     with pytest.raises(SelectionError, match="1 seeds"):
-        coco_exam(tmp_path, 1, 20, "What?")
+        annotated_exam(tmp_path, 1, 20, "What?")
 
 
 def break_file(content: dict, how: str) -> None:
@@ -173,8 +172,8 @@ def test_wrong_annotations_are_refused_when_the_picture_is_wanted(tmp_path: Path
     content = json.loads((tmp_path / "annotations.json").read_text())
     break_file(content, how)
     (tmp_path / "annotations.json").write_text(json.dumps(content))
-    exam = coco_exam(tmp_path, 2, 2, "What?")
     with pytest.raises(DataError) as error:
+        exam = annotated_exam(tmp_path, 2, 2, "What?")
         for batch in (exam.validation, *exam.seeds):
             for make in batch.pictures:
                 make()
@@ -187,9 +186,9 @@ def test_wrong_annotations_are_refused_when_the_picture_is_wanted(tmp_path: Path
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(DataError):
-        coco_exam(tmp_path, 2, 2, "What?")
+        annotated_exam(tmp_path, 2, 2, "What?")
     with pytest.raises(DataError, match="no folder"):
-        coco_exam(tmp_path / "none", 2, 2, "What?")
+        annotated_exam(tmp_path / "none", 2, 2, "What?")
     (tmp_path / "b.json").write_text("{}")
     with pytest.raises(DataError, match="expected one, with annotations"):
-        coco_exam(tmp_path, 2, 2, "What?")
+        annotated_exam(tmp_path, 2, 2, "What?")

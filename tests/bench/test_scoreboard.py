@@ -11,10 +11,10 @@ import pytest
 from patchlens.bench import examine as examine_module
 from patchlens.bench.board import Board, NullScore, OverSeeds, Score, to_json
 from patchlens.bench.exam import drawn_exam
-from patchlens.bench.labels import ConceptIds
-from patchlens.bench.probe import Drift, Seen, look, shot_for, take
+from patchlens.bench.readout import Drift, Readout, ask_known, read_out, states_for
 from patchlens.bench.score import METRICS, Tally, mean_elsewhere, score_drift, score_patches
 from patchlens.bench.scoreboard import choose, score_model
+from patchlens.data.words import ConceptIds
 from patchlens.errors import SelectionError
 from patchlens.lens import CrossLens, LogitLens
 from patchlens.lens.embedding import EmbeddingLens
@@ -42,7 +42,7 @@ def made_truth() -> Truth:
     return patch_truth([Thing("cat", cat), Thing("dog", dog, ("red",))], ("grass",), boxes)
 
 
-def made_reading(*layers: dict[int, list[int]]) -> Seen:
+def made_reading(*layers: dict[int, list[int]]) -> Readout:
     """What the five best are at some patches, layer by layer; concepts score 1 where they are first."""
     top = np.full((len(layers), PATCHES, 5), NOTHING)
     concepts = np.zeros((len(layers), PATCHES, len(CONCEPTS.keys)), np.float32)
@@ -51,10 +51,10 @@ def made_reading(*layers: dict[int, list[int]]) -> Seen:
             top[layer, patch, : len(ids)] = ids
             for column, key in enumerate(CONCEPTS.keys):
                 concepts[layer, patch, column] = ids[0] in CONCEPTS.ids[key]
-    return Seen(top, concepts, {})
+    return Readout(top, concepts, {})
 
 
-def scored(seen: Seen, thresholds: list[float] | None = None) -> dict[str, np.ndarray]:
+def scored(seen: Readout, thresholds: list[float] | None = None) -> dict[str, np.ndarray]:
     tally = Tally()
     score_patches(tally, seen, made_truth(), CONCEPTS)
     return tally.values(None if thresholds is None else np.array(thresholds))
@@ -122,7 +122,7 @@ def test_drift_adds_up_over_pictures_and_has_its_constants() -> None:
     own, lens = rng.dirichlet(np.ones(7), 9), rng.dirichlet(np.ones(7), (2, 9))
     tally = Tally()
     for part in (slice(0, 4), slice(4, 9)):
-        score_drift(tally, Seen(*([np.empty(0)] * 2), {"text": made_drift(own[part], lens[:, part])}))
+        score_drift(tally, Readout(*([np.empty(0)] * 2), {"text": made_drift(own[part], lens[:, part])}))
     values, constants = tally.values(None), tally.constants()
     np.testing.assert_allclose(values["kl_text"], (own * np.log(own / lens)).sum(-1).mean(-1))
     p, q = own.mean(0), lens.mean(1)
@@ -163,7 +163,7 @@ def test_a_headline_that_fails_a_null_says_which() -> None:
 
 @pytest.fixture(scope="module")
 def demo_scores():
-    return score_model(load("demo").adapter, {"logit": LogitLens()}, drawn_exam(2, 3))
+    return score_model(load("demo"), {"logit": LogitLens()}, drawn_exam(2, 3))
 
 
 def test_the_logit_lens_reads_patches_of_the_bundled_model_and_its_nulls_do_not(demo_scores) -> None:
@@ -190,7 +190,7 @@ def test_the_logit_lens_reads_patches_of_the_bundled_model_and_its_nulls_do_not(
 
 
 def test_the_same_exam_gives_the_same_figures(demo_scores) -> None:
-    again = score_model(load("demo").adapter, {"logit": LogitLens()}, drawn_exam(2, 3))
+    again = score_model(load("demo"), {"logit": LogitLens()}, drawn_exam(2, 3))
     assert to_json(Board("", {}, (again,), {})) == to_json(Board("", {}, (demo_scores,), {}))
 
 
@@ -211,9 +211,10 @@ def test_json_holds_every_figure_with_its_seeds_interval_and_nulls(demo_scores) 
 
 
 def test_lenses_of_every_sort_are_scored() -> None:
-    cross = load("demo-cross").adapter
+    model = load("demo-cross")
+    cross = model.adapter
     lenses = {"cross": CrossLens(), "logit": LogitLens(), "embedding": EmbeddingLens.of(cross)}
-    scores = score_model(cross, lenses, replace(drawn_exam(2, 3), has_captions=False))
+    scores = score_model(model, lenses, replace(drawn_exam(2, 3), has_captions=False))
     assert [own.lens for own in scores.lenses] == ["cross", "logit"]
     assert set(scores.left_out) == {"embedding"}
     of_patches, of_text = scores.lenses
@@ -223,9 +224,9 @@ def test_lenses_of_every_sort_are_scored() -> None:
     assert of_patches.headline("auroc_all").value.mean > 0.8
     assert of_patches.headline("kl_text") is None
     assert {score.metric for score in of_text.scores} == {"kl_text", "kl_answer", "bias_text", "bias_answer"}
-    demo = load("demo").adapter
+    demo = load("demo")
     (compared,) = score_model(
-        demo, {"embedding": EmbeddingLens.of(demo)}, replace(drawn_exam(2, 3), has_captions=False)
+        demo, {"embedding": EmbeddingLens.of(demo.adapter)}, replace(drawn_exam(2, 3), has_captions=False)
     ).lenses
     assert compared.headline("readable_top5").value.mean > 0.7
     assert {score.metric for score in compared.scores} == {m.name for m in METRICS if m.read_at != "mean"}
@@ -239,10 +240,8 @@ class Layered(LogitLens):
 
 
 def test_a_lens_that_knows_its_layer_has_its_own_shift() -> None:
-    adapter = load("demo").adapter
-    (lens,) = score_model(
-        adapter, {"layered": Layered()}, replace(drawn_exam(2, 3), has_captions=False)
-    ).lenses
+    model = load("demo")
+    (lens,) = score_model(model, {"layered": Layered()}, replace(drawn_exam(2, 3), has_captions=False)).lenses
     assert not lens.layers_alike
     course = lens.course("readable_top5")
     assert course[1].nulls["shift"].estimate.mean < 0.1  # layer 1 read as layer 5
@@ -257,25 +256,24 @@ def test_a_lens_that_knows_its_layer_has_its_own_shift() -> None:
 def test_the_blank_picture_is_read_once_a_size_and_its_words_are_what_is_scored(monkeypatch) -> None:
     shown: list[str] = []
 
-    def watched(adapter, picture):
+    def watched(model, picture):
         shown.append(picture.name)
-        return take(adapter, picture)
+        return ask_known(model, picture)
 
-    monkeypatch.setattr(examine_module, "take", watched)
-    adapter = load("demo").adapter
-    exam = drawn_exam(2, 3)
-    subject = examine_module.Subject.of(adapter, exam)
-    candidates = {"logit": examine_module.Candidate(LogitLens(), tuple(range(9)), None)}
-    found = examine_module.examine(subject, candidates, exam.seeds[0], lambda: None, nulls=True)["logit"]
+    monkeypatch.setattr(examine_module, "ask_known", watched)
+    model, exam = load("demo"), drawn_exam(2, 3)
+    examinee = examine_module.Examinee.of(model, exam)
+    candidates = {"logit": examine_module.TriedLens(LogitLens(), tuple(range(9)), None)}
+    found = examine_module.examine(examinee, candidates, exam.seeds[0], lambda: None, nulls=True)["logit"]
     assert shown.count("grey") == 1
     assert len(shown) == 3 + 3 + 1
     blank = replace(exam.seeds[0].pictures[0](), picture=np.full((140, 140, 3), 128, np.uint8))
-    shot = shot_for(LogitLens(), adapter, take(adapter, blank))
-    seen, expected = look(shot, LogitLens(), adapter, subject.concepts, ()), Tally()
+    shot = states_for(LogitLens(), ask_known(model, blank))
+    seen, expected = read_out(shot, LogitLens(), examinee.concepts, ()), Tally()
     for make in exam.seeds[0].pictures:
         picture = make()
         truth = patch_truth(picture.things, picture.ground, shot.boxes)
-        score_patches(expected, seen, truth, subject.concepts)
+        score_patches(expected, seen, truth, examinee.concepts)
     for name, values in expected.values(None).items():
         np.testing.assert_allclose(found.nulls["blank"].values(None)[name], values, rtol=1e-5, err_msg=name)
 

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 
 from labels_of import labels_of
 from patchlens.bench.exam import drawn
-from patchlens.bench.labels import NO_ID, concept_ids, scene_forms
+from patchlens.data.words import NO_ID, concept_ids, scene_forms
 from patchlens.demo import bundled_models
 from patchlens.pictures import grid
 from patchlens.scenes.scene import KINDS, make_scene

@@ -3,7 +3,7 @@
 import pytest
 
 from patchlens.cause.cases import drawn_cases, own_cases
-from patchlens.data.items import Item
+from patchlens.data.item import Item
 from patchlens.errors import SelectionError
 from patchlens.scenes.questions import ask
 

@@ -11,7 +11,7 @@ from patchlens.cause.cases import own_cases
 from patchlens.cause.fidelity import measure
 from patchlens.cause.fidelity.directions import Axes, lens_axes, principal_axes
 from patchlens.cause.fidelity.measure import FidelitySettings, fidelity
-from patchlens.data.items import Item
+from patchlens.data.item import Item
 from patchlens.errors import DataError, LensError, SelectionError
 from patchlens.lens import CrossLens, LogitLens
 from patchlens.lens.embedding import EmbeddingLens

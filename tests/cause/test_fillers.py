@@ -8,7 +8,7 @@ from patchlens.causal import Mean, Noise, Other, Zero, patch_states
 from patchlens.cause import fillers
 from patchlens.cause.cases import own_cases
 from patchlens.cause.fillers import case_rng, make_fillers
-from patchlens.data.items import Item
+from patchlens.data.item import Item
 from patchlens.errors import SelectionError
 from patchlens.models.inputs import prepare
 from patchlens.run import Model, load

@@ -11,7 +11,7 @@ from patchlens.cause.grounding import measure as module
 from patchlens.cause.grounding.measure import Asked, grounding
 from patchlens.cause.grounding.planted import ask_planted
 from patchlens.cause.grounding.replies import begun, blinded, replies, said
-from patchlens.data.items import Item
+from patchlens.data.item import Item
 from patchlens.errors import ImageError, PromptError, SelectionError
 from patchlens.models.inputs import prepare
 from patchlens.models.load import load_adapter

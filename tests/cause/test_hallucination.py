@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from patchlens.attention import account
-from patchlens.bench.exam import VALIDATION_SEEDS
 from patchlens.capture import capture
 from patchlens.causal import intervening
 from patchlens.cause.cases import drawn_cases, own_cases
@@ -23,7 +22,7 @@ from patchlens.cause.hallucination.measure import (
 from patchlens.cause.hallucination.nouns import Noun, known_nouns, noun_ids
 from patchlens.cause.hallucination.rows import choose, rows_of, scored, sentence_of
 from patchlens.cause.hallucination.scores import noun_scores
-from patchlens.data.items import Item
+from patchlens.data.item import Item
 from patchlens.errors import DataError, SelectionError
 from patchlens.lens import CrossLens, LogitLens
 from patchlens.models.generate import generate_greedy
@@ -31,6 +30,7 @@ from patchlens.models.inputs import prepare
 from patchlens.models.tokens import content_ids
 from patchlens.reading.records import Answer
 from patchlens.run import load
+from patchlens.scenes.seeds import VALIDATION_SEEDS
 from patchlens.scenes.vocabulary import names
 from tiny import tiny_llava, tiny_mllama
 

@@ -11,7 +11,7 @@ from patchlens.cause.knockout import ask_about_thing, cause_knockout
 from patchlens.cause.routes import with_controls
 from patchlens.cause.runner import Experiment
 from patchlens.cause.settings import KnockoutSettings
-from patchlens.data.items import Item
+from patchlens.data.item import Item
 from patchlens.errors import SelectionError
 from patchlens.models.generate import generate_greedy
 from patchlens.models.inputs import prepare

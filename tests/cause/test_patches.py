@@ -19,7 +19,7 @@ from patchlens.cause.fillers import Fillers
 from patchlens.cause.patches import PointedAblation, ablate_pointed, measure, one_thing
 from patchlens.cause.patches_choice import settle
 from patchlens.cause.settings import ChangeSettings, KnockoutSettings, PatchesSettings
-from patchlens.data.items import Item
+from patchlens.data.item import Item
 from patchlens.errors import DataError, SelectionError
 from patchlens.lens import Lens, LogitLens
 from patchlens.models.inputs import prepare

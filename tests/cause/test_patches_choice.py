@@ -13,7 +13,7 @@ from patchlens.cause import patches_choice
 from patchlens.cause.cases import own_cases
 from patchlens.cause.patches_choice import cause_patches, choose, settle
 from patchlens.cause.settings import PatchesSettings
-from patchlens.data.items import Item
+from patchlens.data.item import Item
 from patchlens.errors import SelectionError
 from patchlens.lens import CrossLens, Lens, LogitLens
 from patchlens.run import Model, load

@@ -10,7 +10,7 @@ from patchlens.cause.patches import measure
 from patchlens.cause.patches_choice import settle
 from patchlens.cause.patches_page import read_with_maps
 from patchlens.cause.settings import PatchesSettings
-from patchlens.data.items import Item
+from patchlens.data.item import Item
 from patchlens.demo import demo_pictures
 from patchlens.errors import SelectionError
 from patchlens.models.inputs import prepare

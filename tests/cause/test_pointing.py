@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from patchlens.bench.labels import concept_ids, scene_forms
 from patchlens.causal.pointing import Above, Top, around, blocks
 from patchlens.cause.answer_word import AnswerWord, answer_word, word_maps
 from patchlens.errors import SelectionError

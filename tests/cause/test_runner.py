@@ -7,7 +7,7 @@ import pytest
 
 from patchlens.cause.cases import as_cases, own_cases
 from patchlens.cause.runner import Experiment
-from patchlens.data.items import Item
+from patchlens.data.item import Item
 from patchlens.errors import DataError, MissingExtraError, SelectionError, naming
 from patchlens.run import Model
 from tiny import BUILDERS

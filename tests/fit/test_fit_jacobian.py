@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from patchlens.data.items import Item
+from patchlens.data.item import Item
 from patchlens.fit.jacobian import degenerate, fit_jacobian_lens, spreads
 from patchlens.lens.jacobian import JacobianLens, Jacobians
 from patchlens.run import Model, load

@@ -2,7 +2,7 @@
 
 import torch
 
-from patchlens.data.items import Item
+from patchlens.data.item import Item
 from patchlens.fit.states import EARLY, LONG, Keep, StateStore, collect, exclusions, kept_positions
 from patchlens.run import Model
 from pictures_of import noise

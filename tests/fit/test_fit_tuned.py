@@ -94,10 +94,10 @@ def test_only_train_pictures_are_fitted_on(model, items, fitted):
 
 
 def sides_of(items):
-    from patchlens.data.items import digest
+    from patchlens.data.item import pixel_digest
     from patchlens.fit.split import groups_of, split
 
-    groups = groups_of([[digest(picture) for picture in item.open()] for item in items])
+    groups = groups_of([[pixel_digest(picture) for picture in item.open()] for item in items])
     return split(groups, 0.2, 0, validation=False)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 import patchlens as pl
 from patchlens.concepts.dictionary import Dictionary
-from patchlens.studies.spec.items import StudyItem
+from patchlens.data.item import Item
 from patchlens.studies.work.followed import followed
 
 
@@ -14,7 +14,7 @@ def adapter():
 
 
 def languages(adapter, concept: str) -> dict[str, str | None]:
-    words = followed(adapter, StudyItem("a", "What?", concepts=(concept,)), (), Dictionary.builtin())
+    words = followed(adapter, Item("a", "What?", concepts=(concept,)), (), Dictionary.builtin())
     return {word.target.word: word.language for word in words}
 
 

@@ -3,8 +3,8 @@ import json
 import pytest
 from small_study import noise_picture, write_spec
 
+from patchlens.data.item import DrawnPicture, PictureFile
 from patchlens.errors import StudyError
-from patchlens.studies.spec.items import DrawnPicture, PictureFile
 from patchlens.studies.spec.study import read_study
 
 

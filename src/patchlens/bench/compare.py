@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
 from patchlens.bench.board import INTERVAL, Board, ModelScores
 from patchlens.bench.exam import Exam
-from patchlens.bench.probe import shot_for, take
+from patchlens.bench.readout import ask_known, states_for
 from patchlens.bench.scoreboard import score_model
 from patchlens.demo import bundled_lenses
 from patchlens.errors import PatchlensError, SelectionError
 from patchlens.lens import Lens
 from patchlens.lens.open import UNFITTED, open_lens
-from patchlens.models.adapter import Adapter
 from patchlens.progress import Progress
-from patchlens.run import load
+from patchlens.reading.records import package_versions
+from patchlens.run import Model, load
 
 RAW: Final = "logit"
 """The lens that every other is seen beside."""
@@ -48,16 +46,18 @@ def compare(
         PatchlensError: a model cannot be loaded, or cannot take a picture.
     """
     labels = _labels(wanted)
-    adapters = [load(name, **(load_options or {})).adapter for name in dict.fromkeys(models)]
-    found = [_lenses(adapter, labels, exam) for adapter in adapters]
+    loaded = [load(name, **(load_options or {})) for name in dict.fromkeys(models)]
+    found = [_lenses(model, labels, exam) for model in loaded]
     for name in labels:
         if not any(name in lenses for lenses, _ in found):
             raise SelectionError("; ".join(dict.fromkeys(left_out[name] for _, left_out in found)))
     scored: list[ModelScores] = []
-    for adapter, (lenses, left_out) in zip(adapters, found, strict=True):
-        own = score_model(adapter, lenses, exam, progress)
+    for model, (lenses, left_out) in zip(loaded, found, strict=True):
+        own = score_model(model, lenses, exam, progress)
         scored.append(replace(own, left_out={**left_out, **own.left_out}))
-    return Board(exam.about, _parameters(exam), tuple(scored), _versions())
+    return Board(
+        exam.about, _parameters(exam), tuple(scored), package_versions("torch", "transformers", "numpy")
+    )
 
 
 def _labels(wanted: Sequence[str]) -> dict[str, str]:
@@ -67,19 +67,17 @@ def _labels(wanted: Sequence[str]) -> dict[str, str]:
     return {label if own.count(label) == 1 else name: name for label, name in zip(own, names, strict=True)}
 
 
-def _lenses(
-    adapter: Adapter, wanted: Mapping[str, str], exam: Exam
-) -> tuple[dict[str, Lens], dict[str, str]]:
+def _lenses(model: Model, wanted: Mapping[str, str], exam: Exam) -> tuple[dict[str, Lens], dict[str, str]]:
     """Lenses by label, each tried on one picture, and why others cannot read this model."""
-    taken = take(adapter, exam.validation.pictures[0]())
-    every = {name: name for name in (*UNFITTED, *bundled_lenses(adapter.name))}
+    trace = ask_known(model, exam.validation.pictures[0]())
+    every = {name: name for name in (*UNFITTED, *bundled_lenses(model.name))}
     names = {RAW: RAW, **(wanted or every)}
     found: dict[str, Lens] = {}
     left_out: dict[str, str] = {}
     for label, name in names.items():
         try:
-            lens = open_lens(name, adapter)
-            shot_for(lens, adapter, taken)
+            lens = open_lens(name, model.adapter)
+            states_for(lens, trace)
             found[label] = lens
         except PatchlensError as error:
             left_out[label] = str(error)
@@ -94,8 +92,3 @@ def _parameters(exam: Exam) -> dict[str, Any]:
         "seeds": [batch.seed for batch in exam.seeds],
         "pictures_per_seed": [len(batch.pictures) for batch in exam.seeds],
     }
-
-
-def _versions() -> dict[str, str]:
-    packages = {name: metadata.version(name) for name in ("patchlens", "torch", "transformers", "numpy")}
-    return packages | {"python": platform.python_version()}

@@ -8,31 +8,32 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens.bench.exam import Batch, Exam
-from patchlens.bench.labels import ConceptIds, concept_ids
-from patchlens.bench.nulls import Null, grey, shifted, twin
-from patchlens.bench.probe import Seen, Taken, look, shot_for, take
+from patchlens.bench.exam import Exam, PictureBatch
+from patchlens.bench.null_lenses import Null, grey, shifted, twin
+from patchlens.bench.readout import Readout, ask_known, read_out, states_for
 from patchlens.bench.score import Tally, score_drift, score_patches
+from patchlens.data.words import ConceptIds, concept_ids
 from patchlens.lens import Lens
-from patchlens.models.adapter import Adapter
+from patchlens.run import Model
 from patchlens.scenes.truth import Labelled, Truth, patch_truth
+from patchlens.trace import Trace
 
 
 @dataclass(frozen=True)
-class Subject:
+class Examinee:
     """A model, and the tokens of the words that count."""
 
-    adapter: Adapter
+    model: Model
     concepts: ConceptIds
 
     @classmethod
-    def of(cls, adapter: Adapter, exam: Exam) -> Subject:
+    def of(cls, model: Model, exam: Exam) -> Examinee:
         """Look up the tokens of an exam's words."""
-        return cls(adapter, concept_ids(adapter.tokenizer, exam.forms, exam.things))
+        return cls(model, concept_ids(model.tokenizer, exam.forms, exam.things))
 
 
 @dataclass(frozen=True)
-class Candidate:
+class TriedLens:
     """A lens, the layers it reads, and what stands in for it in the layer shift.
 
     ``shift`` is None where it treats all layers alike, or where it cannot be told to take one for another.
@@ -55,29 +56,29 @@ class Tallies:
         return self.nulls.setdefault(name, Tally())
 
 
-def find_candidates(subject: Subject, lenses: Mapping[str, Lens], picture: Labelled) -> dict[str, Candidate]:
+def try_lenses(examinee: Examinee, lenses: Mapping[str, Lens], picture: Labelled) -> dict[str, TriedLens]:
     """Find out which lenses care about the layer: those that read a picture otherwise when it is shifted.
 
     Raises:
         SelectionError: a lens is not for this model.
     """
-    adapter, found = subject.adapter, dict[str, Candidate]()
-    taken = take(adapter, picture)
+    found: dict[str, TriedLens] = {}
+    trace = ask_known(examinee.model, picture)
     for name, lens in lenses.items():
-        shot = shot_for(lens, adapter, taken)
-        moved = shifted(lens, adapter.n_layers) if lens.has_distribution else None
+        states = states_for(lens, trace)
+        moved = shifted(lens, examinee.model.n_layers) if lens.has_distribution else None
         if moved is not None:
-            drifts = [look(shot, own, adapter, subject.concepts, (), shot).drift for own in (lens, moved)]
-            if all(np.array_equal(drifts[0][kind].kl, drifts[1][kind].kl) for kind in shot.at):
+            drifts = [read_out(states, own, examinee.concepts, (), states).drift for own in (lens, moved)]
+            if all(np.array_equal(drifts[0][kind].kl, drifts[1][kind].kl) for kind in states.at):
                 moved = None
-        found[name] = Candidate(lens, shot.layers, moved)
+        found[name] = TriedLens(lens, states.layers, moved)
     return found
 
 
 def examine(
-    subject: Subject,
-    candidates: Mapping[str, Candidate],
-    batch: Batch,
+    examinee: Examinee,
+    tried: Mapping[str, TriedLens],
+    batch: PictureBatch,
     tell: Callable[[], None],
     *,
     nulls: bool,
@@ -85,17 +86,17 @@ def examine(
     """Read a batch with every lens.
 
     Args:
-        subject: the model.
-        candidates: lenses by name.
+        examinee: the model.
+        tried: lenses by name.
         batch: at least two pictures.
         tell: called after each picture.
         nulls: also measure the nulls; the twin with shuffled weights is made from the batch's seed.
     """
-    found = {name: Tallies() for name in candidates}
-    against = _Nulls(subject, candidates, twin(subject.adapter, batch.seed)) if nulls else None
-    for now, before in _pairs(subject.adapter, batch.pictures):
-        for name, candidate in candidates.items():
-            _read(subject, candidate, now, before, found[name], nulls)
+    found = {name: Tallies() for name in tried}
+    against = _Nulls(examinee, tried, twin(examinee.model, batch.seed)) if nulls else None
+    for now, before in _pairs(examinee.model, batch.pictures):
+        for name, own in tried.items():
+            _read(examinee.concepts, own, now, before, found[name], nulls)
         if against is not None:
             against.read(now, found)
         tell()
@@ -103,43 +104,42 @@ def examine(
 
 
 @dataclass(frozen=True)
-class _Sight:
+class _Asked:
     picture: Labelled
-    taken: Taken
+    trace: Trace
 
 
-def _pairs(adapter: Adapter, pictures: Sequence[Callable[[], Labelled]]) -> Iterator[tuple[_Sight, _Sight]]:
-    """Each picture with the one before it, the first with the second; two captures are held at a time."""
+def _pairs(model: Model, pictures: Sequence[Callable[[], Labelled]]) -> Iterator[tuple[_Asked, _Asked]]:
+    """Each picture with the one before it, the first with the second; two traces are held at a time."""
 
-    def see(make: Callable[[], Labelled]) -> _Sight:
+    def ask(make: Callable[[], Labelled]) -> _Asked:
         picture = make()
-        return _Sight(picture, take(adapter, picture))
+        return _Asked(picture, ask_known(model, picture))
 
-    first, last = see(pictures[0]), see(pictures[1])
+    first, last = ask(pictures[0]), ask(pictures[1])
     yield first, last
     yield last, first
     for make in pictures[2:]:
-        now = see(make)
+        now = ask(make)
         yield now, last
         last = now
 
 
 def _read(
-    subject: Subject, candidate: Candidate, now: _Sight, before: _Sight, tallies: Tallies, nulls: bool
+    concepts: ConceptIds, tried: TriedLens, now: _Asked, before: _Asked, tallies: Tallies, nulls: bool
 ) -> None:
     """Read one picture with one lens, as it is and for the nulls that need no other pass of the model."""
-    adapter, concepts = subject.adapter, subject.concepts
-    shot, other = (shot_for(candidate.lens, adapter, sight.taken) for sight in (now, before))
-    truth = patch_truth(now.picture.things, now.picture.ground, shot.boxes)
-    strange = moved_truth(before.picture, now.picture, shot.boxes)
+    states, other = (states_for(tried.lens, asked.trace) for asked in (now, before))
+    truth = patch_truth(now.picture.things, now.picture.ground, states.boxes)
+    strange = moved_truth(before.picture, now.picture, states.boxes)
     wanted = tuple(dict.fromkeys((*truth.names, *strange.names)))
-    seen = look(shot, candidate.lens, adapter, concepts, wanted, other)
-    score_patches(tallies.real, seen, truth, concepts)
-    score_drift(tallies.real, seen)
+    own = read_out(states, tried.lens, concepts, wanted, other)
+    score_patches(tallies.real, own, truth, concepts)
+    score_drift(tallies.real, own)
     if nulls:
-        score_patches(tallies.null("shuffled"), seen, strange, concepts)
-        if candidate.shift is not None:
-            moved = look(shot, candidate.shift, adapter, concepts, wanted, other)
+        score_patches(tallies.null("shuffled"), own, strange, concepts)
+        if tried.shift is not None:
+            moved = read_out(states, tried.shift, concepts, wanted, other)
             score_patches(tallies.null("shift"), moved, truth, concepts)
             score_drift(tallies.null("shift"), moved)
 
@@ -147,34 +147,32 @@ def _read(
 class _Nulls:
     """The nulls that need another pass: a twin's view of each picture, and one view of nothing per size."""
 
-    def __init__(self, subject: Subject, candidates: Mapping[str, Candidate], shuffled: Adapter) -> None:
-        self.subject, self.candidates, self.shuffled = subject, candidates, shuffled
+    def __init__(self, examinee: Examinee, tried: Mapping[str, TriedLens], shuffled: Model) -> None:
+        self.examinee, self.tried, self.shuffled = examinee, tried, shuffled
         self._blank_size: tuple[int, ...] = ()
-        self._blanks: dict[str, Seen] = {}
+        self._blanks: dict[str, Readout] = {}
 
-    def read(self, now: _Sight, found: Mapping[str, Tallies]) -> None:
+    def read(self, now: _Asked, found: Mapping[str, Tallies]) -> None:
         """Hold what each lens says in both against the truth of a picture."""
-        taken: Taken | None = None
-        for name, candidate in self.candidates.items():
-            shot = shot_for(candidate.lens, self.subject.adapter, now.taken)
-            if not len(shot.boxes):
+        concepts = self.examinee.concepts
+        trace: Trace | None = None
+        for name, tried in self.tried.items():
+            boxes = states_for(tried.lens, now.trace).boxes
+            if not len(boxes):
                 continue
-            truth = patch_truth(now.picture.things, now.picture.ground, shot.boxes)
-            taken = taken or take(self.shuffled, now.picture)
-            strange = shot_for(candidate.lens, self.shuffled, taken)
-            seen = look(strange, candidate.lens, self.shuffled, self.subject.concepts, truth.names)
-            concepts = self.subject.concepts
-            score_patches(found[name].null("random"), seen, truth, concepts)
+            truth = patch_truth(now.picture.things, now.picture.ground, boxes)
+            trace = trace or ask_known(self.shuffled, now.picture)
+            strange = read_out(states_for(tried.lens, trace), tried.lens, concepts, truth.names)
+            score_patches(found[name].null("random"), strange, truth, concepts)
             score_patches(found[name].null("blank"), self._blank(now.picture)[name], truth, concepts)
 
-    def _blank(self, picture: Labelled) -> dict[str, Seen]:
+    def _blank(self, picture: Labelled) -> dict[str, Readout]:
         if picture.picture.shape != self._blank_size:
-            adapter, concepts = self.subject.adapter, self.subject.concepts
-            taken = take(adapter, grey(picture))
+            trace, concepts = ask_known(self.examinee.model, grey(picture)), self.examinee.concepts
             self._blank_size = picture.picture.shape
             self._blanks = {
-                name: look(shot_for(own.lens, adapter, taken), own.lens, adapter, concepts, concepts.things)
-                for name, own in self.candidates.items()
+                name: read_out(states_for(own.lens, trace), own.lens, concepts, concepts.things)
+                for name, own in self.tried.items()
             }
         return self._blanks
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from patchlens.bench.board import LensScores, ModelScores
-from patchlens.bench.shown import NAMES
+from patchlens.bench.wording import NAMES
 from patchlens.views import fonts
 from patchlens.views.figures import LINES, finished
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-from patchlens.bench import shown
+from patchlens.bench import wording
 from patchlens.bench.board import Board, ModelScores
 from patchlens.bench.score import Metric
 from patchlens.errors import MissingExtraError
@@ -40,7 +40,7 @@ def board_page(board: Board, title: str = "patchlens: lenses where the truth is 
         {
             "title": escape(title),
             "subtitle": escape(board.data),
-            "rule": escape(shown.RULE),
+            "rule": escape(wording.RULE),
             "style_hash": source_hash(style),
             "style": style,
             "models": "".join(_model(scores) for scores in board.models),
@@ -63,7 +63,7 @@ def _model(scores: ModelScores) -> str:
     from patchlens.bench.figures import courses
 
     drawn = base64.b64encode(rendered(courses(scores), ".svg")).decode()
-    rows = "".join(_row(metric, scores) for metric in shown.rows(scores.lenses))
+    rows = "".join(_row(metric, scores) for metric in wording.rows(scores.lenses))
     notes = [f"{name} is left out: {reason}" for name, reason in scores.left_out.items()]
     return fill(
         asset("scoreboard-model.html"),
@@ -83,21 +83,21 @@ def _model(scores: ModelScores) -> str:
 
 
 def _layers(scores: ModelScores) -> str:
-    words, maps = zip(*(shown.layers(own) for own in scores.lenses), strict=True)
+    words, maps = zip(*(wording.layers(own) for own in scores.lenses), strict=True)
     about = "chosen on other pictures; where it says others, the layer shift is not beaten"
     return "".join(
-        _line(name, about, [shown.Cell(text, "", cleared=True) for text in texts])
+        _line(name, about, [wording.Cell(text, "", cleared=True) for text in texts])
         for name, texts in (("words at layer", words), ("maps at layer", maps))
         if set(texts) != {"–"}
     )
 
 
 def _row(metric: Metric, scores: ModelScores) -> str:
-    cells = [shown.cell(own.headline(metric.name), metric) for own in scores.lenses]
-    return _line(shown.NAMES[metric.name], metric.about, cells)
+    cells = [wording.cell(own.headline(metric.name), metric) for own in scores.lenses]
+    return _line(wording.NAMES[metric.name], metric.about, cells)
 
 
-def _line(name: str, about: str, cells: list[shown.Cell]) -> str:
+def _line(name: str, about: str, cells: list[wording.Cell]) -> str:
     return fill(
         asset("scoreboard-row.html"),
         {

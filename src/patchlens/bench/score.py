@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchlens.axes import FIT_KINDS, FitKind
-from patchlens.bench.labels import ConceptIds
 from patchlens.bench.metrics import best_threshold, hits, iou, marginal_bias, pointing
-from patchlens.bench.nulls import Null
-from patchlens.bench.probe import TOP, Drift, Seen
+from patchlens.bench.null_lenses import Null
+from patchlens.bench.readout import TOP, Drift, Readout
+from patchlens.data.words import ConceptIds
 from patchlens.scenes.truth import Truth
 from patchlens.stats.intervals import POSITIVE, SHARE, Range
 from patchlens.stats.ranks import auroc
@@ -87,7 +87,7 @@ patches that a map points at) belongs after those of maps; its further passes ar
 
 
 @dataclass(frozen=True)
-class Map:
+class ThingMap:
     """A concept's scores ``[layer, patch]``, where it is true ``[patch]``, and its weight in the mean."""
 
     scores: NDArray[np.float32]
@@ -104,7 +104,7 @@ class Tally:
 
     totals: dict[str, tuple[Layered, float]] = field(default_factory=dict[str, "tuple[Layered, float]"])
     scored: dict[str, float] = field(default_factory=dict[str, float])
-    maps: list[Map] = field(default_factory=list[Map])
+    maps: list[ThingMap] = field(default_factory=list[ThingMap])
     drift: dict[FitKind, Drift] = field(default_factory=dict[FitKind, Drift])
 
     def add(self, name: str, total: Layered, count: float, pictures: float = 1) -> None:
@@ -144,11 +144,11 @@ class Tally:
     def only(self, rows: Sequence[int]) -> Tally:
         """The sums of some layers, without drift."""
         totals = {name: (total[rows], count) for name, (total, count) in self.totals.items()}
-        maps = [Map(own.scores[rows], own.positive, own.weight) for own in self.maps]
+        maps = [ThingMap(own.scores[rows], own.positive, own.weight) for own in self.maps]
         return Tally(totals, self.scored, maps)
 
     def constants(self) -> dict[str, Layered]:
-        """KL and bias ``[layer]`` of a lens that says the same everywhere; see `patchlens.bench.nulls`."""
+        """KL and bias ``[layer]`` of a lens that says the same everywhere (`bench.null_lenses`)."""
         found: dict[str, Layered] = {}
         for kind, drift in self.drift.items():
             log_mean = drift.log_final - np.log(drift.n)
@@ -163,7 +163,7 @@ class Tally:
         return {f"kl_{kind}": drift.kl_other / drift.n for kind, drift in self.drift.items()}
 
 
-def best_thresholds(maps: Sequence[Map]) -> Layered:
+def best_thresholds(maps: Sequence[ThingMap]) -> Layered:
     """The threshold of each layer with the best mean IoU over some maps."""
     layers = range(len(maps[0].scores))
     weights = [own.weight for own in maps]
@@ -172,7 +172,7 @@ def best_thresholds(maps: Sequence[Map]) -> Layered:
     )
 
 
-def score_patches(tally: Tally, seen: Seen, truth: Truth, concepts: ConceptIds) -> None:
+def score_patches(tally: Tally, readout: Readout, truth: Truth, concepts: ConceptIds) -> None:
     """Add what a reading says at the patches of one picture, held against a truth of those patches.
 
     Shares of patches are pooled over pictures; map metrics are averaged over the names in a picture, then
@@ -181,23 +181,23 @@ def score_patches(tally: Tally, seen: Seen, truth: Truth, concepts: ConceptIds) 
     """
     if not len(truth.empty):
         return
-    _score_words(tally, seen, truth, concepts)
-    score_maps(tally, seen, truth, concepts)
+    _score_words(tally, readout, truth, concepts)
+    score_maps(tally, readout, truth, concepts)
 
 
-def _score_words(tally: Tally, seen: Seen, truth: Truth, concepts: ConceptIds) -> None:
+def _score_words(tally: Tally, readout: Readout, truth: Truth, concepts: ConceptIds) -> None:
     named = [patch for patch, keys in enumerate(truth.true_keys) if keys]
     false = concepts.thing_ids - concepts.named(truth.ground)
     for k in (TOP, 1):
-        found = [hits(seen.top_ids[:, p], concepts.named(truth.true_keys[p]), k) for p in named]
+        found = [hits(readout.top_ids[:, p], concepts.named(truth.true_keys[p]), k) for p in named]
         if named:
             tally.add(f"readable_top{k}", np.sum(found, 0, dtype=float), len(named))
-        wrong = hits(seen.top_ids[:, truth.empty], false, k)
+        wrong = hits(readout.top_ids[:, truth.empty], false, k)
         tally.add(f"false_top{k}", wrong.sum(-1, dtype=float), int(truth.empty.sum()))
 
 
 def score_maps(
-    tally: Tally, seen: Seen, truth: Truth, concepts: ConceptIds, named: Collection[str] | None = None
+    tally: Tally, readout: Readout, truth: Truth, concepts: ConceptIds, named: Collection[str] | None = None
 ) -> None:
     """Add the map metrics of one picture; of ``named`` things only, the others still being other things."""
     rows = [
@@ -206,8 +206,8 @@ def score_maps(
     against_others: list[Layered] = []
     for n in rows:
         positive = truth.covered[n]
-        scores = seen.concepts[..., concepts.keys.index(truth.names[n])].copy()
-        tally.maps.append(Map(scores, positive, 1 / len(rows)))
+        scores = readout.concepts[..., concepts.keys.index(truth.names[n])].copy()
+        tally.maps.append(ThingMap(scores, positive, 1 / len(rows)))
         tally.add("auroc_all", auroc(scores, positive) / len(rows), *(1 / len(rows),) * 2)
         tally.add("pointing", pointing(scores, positive) / len(rows), *(1 / len(rows),) * 2)
         others = truth.covered[np.arange(len(truth.names)) != n].any(0) & ~positive
@@ -218,9 +218,9 @@ def score_maps(
         tally.add("auroc_others", np.mean(against_others, 0), 1)
 
 
-def score_drift(tally: Tally, seen: Seen) -> None:
+def score_drift(tally: Tally, readout: Readout) -> None:
     """Add how far a reading of one picture is from the model's own final distributions."""
-    for kind, drift in seen.drift.items():
+    for kind, drift in readout.drift.items():
         tally.drift[kind] = add_drift(tally.drift[kind], drift) if kind in tally.drift else drift
 
 

@@ -8,17 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from patchlens.bench.baselines import BASELINES, Baseline, best_ways, score_baseline
 from patchlens.bench.board import LensScores, ModelScores, NullScore, OverSeeds, Score, clears, over_seeds
 from patchlens.bench.exam import Exam
-from patchlens.bench.examine import Subject, Tallies, examine, find_candidates
-from patchlens.bench.gaze import LOOKERS, Looker
-from patchlens.bench.nulls import Null
+from patchlens.bench.examine import Examinee, Tallies, examine, try_lenses
+from patchlens.bench.null_lenses import Null
 from patchlens.bench.score import METRICS, Layered, Metric, Tally, best_thresholds, mean_elsewhere
-from patchlens.bench.watch import best_ways, watch
 from patchlens.errors import UnsupportedModelError
 from patchlens.lens import Lens
-from patchlens.models.adapter import Adapter
 from patchlens.progress import Progress
+from patchlens.run import Model
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class SeedScores:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenRows:
     """What was chosen for a lens on validation pictures, as rows; None where it says nothing of patches."""
 
     thresholds: Layered | None
@@ -43,12 +42,12 @@ class Chosen:
 
 
 def score_model(
-    adapter: Adapter, lenses: Mapping[str, Lens], exam: Exam, progress: Progress | None = None
+    model: Model, lenses: Mapping[str, Lens], exam: Exam, progress: Progress | None = None
 ) -> ModelScores:
     """Score every lens on one model, and where pictures have captions, baselines that are no lenses.
 
     Args:
-        adapter: the model; afterwards it is as it was.
+        model: afterwards it is as it was.
         lenses: by name.
         exam: pictures with truth.
         progress: called with what is being done, how many pictures are done, and of how many.
@@ -60,70 +59,73 @@ def score_model(
 
     def counting(what: str) -> Callable[[], None]:
         steps = iter(range(1, total + 1))
-        return lambda: None if progress is None else progress(f"{what} {adapter.name}", next(steps), total)
+        return lambda: None if progress is None else progress(f"{what} {model.name}", next(steps), total)
 
-    adapter.prove()
-    subject = Subject.of(adapter, exam)
-    scored = score_lenses(subject, lenses, exam, counting("reading"))
+    examinee = Examinee.of(model, exam)
+    scored = score_lenses(examinee, lenses, exam, counting("reading"))
     silent = {own.lens: "it reads nothing of this model that has a truth" for own in scored if not own.scores}
-    for looker in LOOKERS if exam.has_captions else ():
+    for baseline in BASELINES if exam.has_captions else ():
         try:
-            scored += score_looker(subject, looker, exam, counting("watching"))
+            scored += score_ways(examinee, baseline, exam, counting("watching"))
         except UnsupportedModelError as error:
-            silent[looker.name] = str(error)
+            silent[baseline.name] = str(error)
     return ModelScores(
-        adapter.name,
-        adapter.revision,
-        str(adapter.dtype).removeprefix("torch."),
-        adapter.n_layers,
+        model.name,
+        model.revision,
+        str(model.dtype).removeprefix("torch."),
+        model.n_layers,
         tuple(sorted((own for own in scored if own.scores), key=_merit, reverse=True)),
         silent,
     )
 
 
 def score_lenses(
-    subject: Subject, lenses: Mapping[str, Lens], exam: Exam, tell: Callable[[], None]
+    examinee: Examinee, lenses: Mapping[str, Lens], exam: Exam, tell: Callable[[], None]
 ) -> list[LensScores]:
     """Choose on the validation pictures, then score every lens seed by seed."""
-    candidates = find_candidates(subject, lenses, exam.validation.pictures[0]())
-    validated = examine(subject, candidates, exam.validation, tell, nulls=False)
+    tried = try_lenses(examinee, lenses, exam.validation.pictures[0]())
+    validated = examine(examinee, tried, exam.validation, tell, nulls=False)
     chosen = {name: choose(tallies.real) for name, tallies in validated.items()}
-    alike = {name: candidate.shift is None for name, candidate in candidates.items()}
+    alike = {name: own.shift is None for name, own in tried.items()}
     seeds: dict[str, list[SeedScores]] = {name: [] for name in lenses}
     for batch in exam.seeds:
-        for name, tallies in examine(subject, candidates, batch, tell, nulls=True).items():
+        for name, tallies in examine(examinee, tried, batch, tell, nulls=True).items():
             seeds[name].append(seed_scores(tallies, chosen[name], layers_alike=alike[name]))
     return [
         lens_scores(
             name, dict(own.lens.params()), own.layers, chosen[name], seeds[name], layers_alike=alike[name]
         )
-        for name, own in candidates.items()
+        for name, own in tried.items()
     ]
 
 
-def score_looker(subject: Subject, looker: Looker, exam: Exam, tell: Callable[[], None]) -> list[LensScores]:
-    """Score the best of a looker's ways at each layer; none where no caption names a thing.
+def score_ways(
+    examinee: Examinee, baseline: Baseline, exam: Exam, tell: Callable[[], None]
+) -> list[LensScores]:
+    """Score the best of a baseline's ways at each layer; none where no caption names a thing.
 
     Raises:
         UnsupportedModelError: it can make no maps of this model.
     """
-    watched = watch(subject, looker.look, exam.validation, None, tell, nulls=False)
-    ways = best_ways(watched)
+    validated = score_baseline(examinee, baseline.maps, exam.validation, None, tell, nulls=False)
+    ways = best_ways(validated)
     if ways is None:
         return []
-    rows = [n * watched.n_ways + way for n, way in enumerate(ways)]
-    chosen = choose(watched.tallies.real.only(rows), maps_by=("auroc_others",))
+    rows = [n * validated.n_ways + way for n, way in enumerate(ways)]
+    chosen = choose(validated.tallies.real.only(rows), maps_by=("auroc_others",))
     seeds = [
         seed_scores(
-            watch(subject, looker.look, batch, ways, tell, nulls=True).tallies, chosen, layers_alike=True
+            score_baseline(examinee, baseline.maps, batch, ways, tell, nulls=True).tallies,
+            chosen,
+            layers_alike=True,
         )
         for batch in exam.seeds
     ]
-    params = {f"{looker.way}_of_layer_{n}": way for n, way in zip(watched.layers, ways, strict=True)}
-    return [lens_scores(looker.name, params, watched.layers, chosen, seeds, layers_alike=True)]
+    params = {f"{baseline.way}_of_layer_{n}": way for n, way in zip(validated.layers, ways, strict=True)}
+    return [lens_scores(baseline.name, params, validated.layers, chosen, seeds, layers_alike=True)]
 
 
-def choose(tally: Tally, maps_by: Sequence[str] = ("auroc_all", "auroc_others")) -> Chosen:
+def choose(tally: Tally, maps_by: Sequence[str] = ("auroc_all", "auroc_others")) -> ChosenRows:
     """Choose the layer with the best net of readable and false words, and that with the best maps.
 
     Args:
@@ -136,10 +138,10 @@ def choose(tally: Tally, maps_by: Sequence[str] = ("auroc_all", "auroc_others"))
     words = values.get("net_top5", values.get("readable_top5"))
     judged = [values[name] for name in maps_by if name in values]
     maps = np.mean(judged, 0) if judged else None
-    return Chosen(thresholds, *(None if v is None else int(np.argmax(v)) for v in (words, maps)))
+    return ChosenRows(thresholds, *(None if v is None else int(np.argmax(v)) for v in (words, maps)))
 
 
-def seed_scores(tallies: Tallies, chosen: Chosen, *, layers_alike: bool) -> SeedScores:
+def seed_scores(tallies: Tallies, chosen: ChosenRows, *, layers_alike: bool) -> SeedScores:
     """Turn the sums of one seed into values.
 
     A null's IoU takes the thresholds that are best for it in hindsight, which favours the null.
@@ -157,7 +159,7 @@ def lens_scores(
     name: str,
     params: Mapping[str, Any],
     layers: tuple[int, ...],
-    chosen: Chosen,
+    chosen: ChosenRows,
     seeds: Sequence[SeedScores],
     *,
     layers_alike: bool,

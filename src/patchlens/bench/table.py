@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from patchlens.bench import shown
+from patchlens.bench import wording
 from patchlens.bench.board import Board, ModelScores
 from patchlens.views.terminal import print_table
 from patchlens.views.words import visible_text
@@ -22,7 +22,7 @@ def print_board(board: Board, console: Console) -> None:
         for name, reason in scores.left_out.items():
             console.print(Text(visible_text(f"left out: {name}: {reason}"), style="dim"), soft_wrap=True)
         console.print()
-    console.print(Text(shown.RULE, style="dim"), soft_wrap=True)
+    console.print(Text(wording.RULE, style="dim"), soft_wrap=True)
 
 
 def table(scores: ModelScores) -> Table:
@@ -31,18 +31,18 @@ def table(scores: ModelScores) -> Table:
     made.add_column("")
     for own in scores.lenses:
         made.add_column(Text(visible_text(own.lens)), overflow="fold")
-    words, maps = zip(*(shown.layers(own) for own in scores.lenses), strict=True)
-    for metric in shown.rows(scores.lenses):
+    words, maps = zip(*(wording.layers(own) for own in scores.lenses), strict=True)
+    for metric in wording.rows(scores.lenses):
         if metric.name == "readable_top5":
             made.add_row("words at layer", *words)
         if metric.name == "auroc_all":
             made.add_row("maps at layer", *maps)
-        cells = [shown.cell(own.headline(metric.name), metric) for own in scores.lenses]
-        made.add_row(shown.NAMES[metric.name], *(_cell(cell) for cell in cells))
+        cells = [wording.cell(own.headline(metric.name), metric) for own in scores.lenses]
+        made.add_row(wording.NAMES[metric.name], *(_cell(cell) for cell in cells))
     return made
 
 
-def _cell(cell: shown.Cell) -> Text:
+def _cell(cell: wording.Cell) -> Text:
     text = Text(cell.value, style="" if cell.cleared else "bold red")
     if not cell.null:
         return text

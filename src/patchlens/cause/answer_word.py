@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchlens.axes import PositionKind
-from patchlens.bench.labels import ConceptIds, first_pieces
+from patchlens.data.words import ConceptIds, first_pieces
 from patchlens.errors import SelectionError
 from patchlens.lens import Lens
 from patchlens.models.tokens import piece_table

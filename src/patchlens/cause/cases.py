@@ -9,12 +9,13 @@ from typing import Final
 
 import numpy as np
 
-from patchlens.bench.exam import MOST_SEEDS, REPORT_SEEDS
-from patchlens.data.items import Item, read_items
+from patchlens.data.item import Item
+from patchlens.data.read import read_items
 from patchlens.errors import SelectionError
 from patchlens.pictures.open import OpenedPicture, open_picture
 from patchlens.scenes.questions import Question
 from patchlens.scenes.scene import Scene, make_scene
+from patchlens.scenes.seeds import MOST_SEEDS, REPORT_SEEDS
 from patchlens.scenes.truth import Labelled, labelled_scene
 
 BETWEEN: Final = 1_000_000
@@ -52,7 +53,7 @@ class Case:
 
 
 def own_cases(items: Sequence[Item]) -> tuple[Case, ...]:
-    """Cases of pictures or scenes as `patchlens.fit.read_items` reads them.
+    """Cases of pictures or scenes as `patchlens.data.read.read_items` reads them.
 
     Raises:
         SelectionError: an item has no picture, so there is nothing to intervene on.
@@ -69,7 +70,7 @@ def as_cases(
     """Cases of whatever people have: a folder or file, items, or cases as they are.
 
     Raises:
-        DataError, SelectionError: as `patchlens.data.items.read_items` and `own_cases`.
+        DataError, SelectionError: as `patchlens.data.read.read_items` and `own_cases`.
     """
     if isinstance(data, (str, Path)):
         return own_cases(read_items(data, prompt))

@@ -22,7 +22,7 @@ from patchlens.cause.written import (
     projection,
     swap,
 )
-from patchlens.data.items import Item
+from patchlens.data.item import Item
 from patchlens.errors import PromptError, SelectionError
 from patchlens.pictures.open import PictureLike
 from patchlens.run import Model

@@ -10,7 +10,6 @@ from typing import Final, get_args
 import numpy as np
 import torch
 
-from patchlens.bench.exam import VALIDATION_SEEDS
 from patchlens.causal import Mean, Noise, Other, Zero
 from patchlens.causal.ablate import By, PatchStates
 from patchlens.cause.cases import Case, drawn_cases
@@ -19,10 +18,9 @@ from patchlens.demo import bundled_models
 from patchlens.errors import SelectionError
 from patchlens.run import Model
 from patchlens.scenes.questions import ask
+from patchlens.scenes.seeds import REFERENCE_SEEDS
 
 KINDS: Final[tuple[Filler, ...]] = get_args(Filler)
-REFERENCE_SEEDS: Final = VALIDATION_SEEDS + 500_000
-"""First of the drawn scenes that a bundled model's reference is made of."""
 DRAWN, OWN = 32, 16  # pictures of the reference: drawn scenes, or others of your set
 
 

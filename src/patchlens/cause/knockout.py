@@ -24,7 +24,7 @@ from patchlens.cause.routes import (
 )
 from patchlens.cause.runner import Experiment
 from patchlens.cause.settings import KnockoutSettings
-from patchlens.data.items import Item
+from patchlens.data.item import Item
 from patchlens.errors import SelectionError
 from patchlens.progress import Progress, silent
 from patchlens.run import Model

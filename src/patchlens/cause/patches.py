@@ -10,7 +10,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens.bench.labels import ConceptIds
 from patchlens.causal import Ablate
 from patchlens.causal.pointing import Above, Numbers, Pointing, around, blocks, patch_grid
 from patchlens.cause.answer_word import AnswerWord, answer_word, word_maps
@@ -20,6 +19,7 @@ from patchlens.cause.finding import Finding
 from patchlens.cause.ledger import Record
 from patchlens.cause.patches_rows import patches_finding
 from patchlens.cause.runner import Experiment
+from patchlens.data.words import ConceptIds
 from patchlens.lens import Lens
 from patchlens.progress import Progress, silent
 from patchlens.run import Model

@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchlens.axes import check_layers
-from patchlens.bench.exam import VALIDATION_SEEDS
-from patchlens.bench.labels import concept_ids, scene_forms
 from patchlens.causal import Ablate
 from patchlens.causal.pointing import Above, Numbers, Pointing, Top
 from patchlens.cause.answer_word import WordMaps, word_maps
@@ -21,11 +19,13 @@ from patchlens.cause.fillers import case_rng, knows_scenes, make_fillers
 from patchlens.cause.finding import Finding
 from patchlens.cause.patches import MAX_NEW_TOKENS, PointedAblation, ablate_pointed, one_thing
 from patchlens.cause.settings import PatchesSettings
-from patchlens.data.items import Item
+from patchlens.data.item import Item
+from patchlens.data.words import concept_ids, scene_forms
 from patchlens.errors import DataError, naming
 from patchlens.lens import Lens, open_lens
 from patchlens.progress import Progress, silent
 from patchlens.run import Model
+from patchlens.scenes.seeds import VALIDATION_SEEDS
 
 SCENES: Final = 20
 POINTINGS: Final[tuple[Pointing, ...]] = tuple(Above(share) for share in (0.5, 0.2, 0.1, 0.05, 0.02))
@@ -169,7 +169,7 @@ def choose(
         progress: told how far it is.
         layers: to choose from; None for all that the lens reads.
         pointings: to choose from.
-        scenes: how many, from `patchlens.bench.exam.VALIDATION_SEEDS` on.
+        scenes: how many, from `patchlens.scenes.seeds.VALIDATION_SEEDS` on.
 
     Raises:
         SelectionError: the lens is not for this model, or reads none of these layers.

@@ -55,11 +55,10 @@ def bench(
         tell("loading the models", 0, 1)
         from patchlens.bench.board import to_json
         from patchlens.bench.compare import compare
-        from patchlens.bench.exam import drawn_exam
+        from patchlens.bench.exam import annotated_exam, drawn_exam
         from patchlens.bench.table import print_board
-        from patchlens.data.coco import coco_exam
 
-        exam = drawn_exam(seeds, scenes) if data is None else coco_exam(data, seeds, scenes, prompt)
+        exam = drawn_exam(seeds, scenes) if data is None else annotated_exam(data, seeds, scenes, prompt)
         board = compare(
             model or ["demo", "demo-cross"],
             lens or [],

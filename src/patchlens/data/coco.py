@@ -1,13 +1,12 @@
-"""A folder of pictures with masks in the annotation format of COCO (Lin et al. 2014), as an exam.
+"""Pictures with masks in the annotation format of COCO (Lin et al. 2014), as items.
 
 Read are ``images`` (id, file_name, width, height), ``categories`` (id, name, and if given ``names``: every
 further form of the word) and ``annotations`` (image_id, category_id, segmentation as polygons or as run
-lengths, compressed or not). A crowd counts as a thing of its category.
+lengths, compressed or not). A crowd counts as a thing of its category. Masks are read when they are wanted.
 """
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -17,57 +16,88 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlens.bench.exam import Batch, Exam, check_size
-from patchlens.errors import DataError
+from patchlens.data.item import Item, PictureFile
+from patchlens.data.values import json_file
+from patchlens.errors import DataError, naming
 from patchlens.pictures.open import open_picture
 from patchlens.scenes.truth import Labelled, Thing
 
-_PARTS_FOR_VALIDATION: Final = 2
 _LONGEST_RUN: Final = 13  # characters of a compressed count; more would not fit 64 bits
 
 
-def coco_exam(folder: Path, seeds: int, scenes: int, prompt: str) -> Exam:
-    """Deal the pictures of a folder, in an order that depends on their ids only, to validation and seeds.
+def is_annotated(content: Mapping[str, Any]) -> bool:
+    """Whether a JSON object looks like annotations."""
+    return isinstance(content.get("images"), list)
 
-    Args:
-        folder: pictures and one ``.json`` file of annotations.
-        seeds: how many batches to report on.
-        scenes: most pictures of each; twice as many for validation.
-        prompt: what is asked of every picture.
+
+def annotations_in(folder: Path) -> dict[str, Any]:
+    """The annotations in a folder of pictures.
 
     Raises:
-        SelectionError: too few seeds or scenes for an interval.
-        DataError: the annotations cannot be read, or there are too few pictures.
+        DataError: there is not just one ``.json`` file, or it cannot be read.
     """
-    check_size(seeds, scenes)
-    content = _read(folder)
-    try:
-        categories = {int(c["id"]): str(c["name"]) for c in content["categories"]}
-        forms = {str(c["name"]): _forms(c) for c in content["categories"]}
-        images = sorted(content["images"], key=lambda image: int(image["id"]))
-        by_image: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
-        for annotation in content["annotations"]:
-            by_image[int(annotation["image_id"])].append(annotation)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"the annotations in {folder} are not in COCO's format: {error!r}") from error
-    if not forms:
-        raise DataError(f"the annotations in {folder} have no categories, so there is no word to look for")
-    size = min(scenes, len(images) // (seeds + _PARTS_FOR_VALIDATION))
-    if size < 2:
-        needed = 2 * (seeds + _PARTS_FOR_VALIDATION)
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}")
+    found = sorted(folder.glob("*.json"))
+    if len(found) != 1:
         raise DataError(
-            f"{folder} has {len(images)} pictures: {seeds} seeds and validation need at least {needed}"
+            f"{folder} has {len(found)} .json files: expected one, with annotations in COCO's format"
         )
-    makers = [
-        partial(_labelled, folder, image, by_image[int(image["id"])], categories, prompt) for image in images
-    ]
-    order = np.random.default_rng(0).permutation(len(images))
-    dealt = [makers[i] for i in order]
-    validation = Batch(0, tuple(dealt[: _PARTS_FOR_VALIDATION * size]))
-    rest = dealt[_PARTS_FOR_VALIDATION * size :]
-    batches = tuple(Batch(n + 1, tuple(rest[n * size : (n + 1) * size])) for n in range(seeds))
-    about = f"{folder.name}, {size} pictures for each of {seeds} seeds"
-    return Exam(about, forms, tuple(forms), validation, batches)
+    with naming(str(found[0])):
+        return json_file(found[0])
+
+
+def annotated_items(content: Mapping[str, Any], pictures: Path, prompt: str | None) -> tuple[Item, ...]:
+    """One item per image, in the order of their ids; what is annotated in it is expected in its answer.
+
+    Args:
+        content: the annotations.
+        pictures: folder of the images.
+        prompt: what is asked of each.
+
+    Raises:
+        DataError: they are not in the format, or there is no prompt.
+    """
+    if prompt is None:
+        raise DataError('expected a "prompt": what to ask of each picture')
+    try:
+        names = {int(c["id"]): str(c["name"]) for c in content.get("categories", ())}
+        own: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+        for annotation in content.get("annotations", ()):
+            own[int(annotation["image_id"])].append(annotation)
+        items: list[Item] = []
+        for image in sorted(content["images"], key=lambda image: int(image["id"])):
+            things = [one for one in own[int(image["id"])] if "category_id" in one]
+            there = tuple(dict.fromkeys(names[int(one["category_id"])] for one in things))
+            file = str(image["file_name"])
+            truth = partial(_labelled, pictures, image, things, names, prompt)
+            items.append(Item(file, prompt, (PictureFile(pictures / file, file),), there, there, truth=truth))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"not in COCO's format: {error!r}") from error
+    return tuple(items)
+
+
+def category_forms(content: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Forms of each category's word: as written, and those given, or in small letters and with a capital.
+
+    Raises:
+        DataError: there are none, or one has no name.
+    """
+    try:
+        forms = {str(c["name"]): _forms(c) for c in content["categories"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"not in COCO's format: {error!r}") from error
+    if not forms:
+        raise DataError("the annotations have no categories, so there is no word to look for")
+    return forms
+
+
+def _forms(category: Mapping[str, Any]) -> tuple[str, ...]:
+    name = str(category["name"])
+    if not name.strip():
+        raise ValueError("a category without a name")
+    given = [str(form) for form in category.get("names", ())]
+    return tuple(dict.fromkeys([name, *(given or (name.lower(), name.capitalize()))]))
 
 
 def decode_runs(counts: str | Sequence[int], height: int, width: int) -> NDArray[np.bool_]:
@@ -139,32 +169,6 @@ def fill_polygon(points: Sequence[float], height: int, width: int) -> NDArray[np
             crossing = x0 + (rows + 0.5 - y0) / (y1 - y0) * (x1 - x0)
             toggles[rows, np.clip(np.ceil(crossing - 0.5), 0, width).astype(int)] ^= True
     return np.logical_xor.accumulate(toggles, axis=1)[:, :width]
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}")
-    found = sorted(folder.glob("*.json"))
-    if len(found) != 1:
-        raise DataError(
-            f"{folder} has {len(found)} .json files: expected one, with annotations in COCO's format"
-        )
-    try:
-        content: Any = json.loads(found[0].read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{found[0]} is not JSON that can be read: {error}") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{found[0]} is not in COCO's format: expected an object")
-    return content
-
-
-def _forms(category: Mapping[str, Any]) -> tuple[str, ...]:
-    """A category's word as written, in small letters and with a capital, or the forms that are given."""
-    name = str(category["name"])
-    if not name.strip():
-        raise ValueError("a category without a name")
-    given = [str(form) for form in category.get("names", ())]
-    return tuple(dict.fromkeys([name, *(given or (name.lower(), name.capitalize()))]))
 
 
 def _labelled(

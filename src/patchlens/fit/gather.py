@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Protocol, runtime_checkable
 
 from patchlens.axes import FitKind
-from patchlens.data.items import Item
+from patchlens.data.item import Item
 from patchlens.errors import FitError, OutputError
 from patchlens.fit.batches import Batches
 from patchlens.fit.split import Side, groups_of, split

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from patchlens.data.items import Item
+from patchlens.data.item import Item
 from patchlens.errors import SelectionError, naming
 from patchlens.fit.gather import FitProgress
 from patchlens.fit.survey import survey

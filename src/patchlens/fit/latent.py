@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from patchlens.data.items import DrawnScene, read_items
+from patchlens.data.item import DrawnPicture
+from patchlens.data.read import read_items
 from patchlens.errors import DataError
 from patchlens.fit.contexts import PER_TYPE, build_bank
 from patchlens.fit.gather import FitProgress
@@ -28,7 +29,7 @@ def read_texts(data: str | Path) -> tuple[str, ...]:
         match item.pictures:
             case ():
                 texts.append(item.prompt)
-            case (DrawnScene(seed),):
+            case (DrawnPicture(seed),):
                 scene = make_scene(seed)
                 texts += [caption(scene, language) for language in LANGUAGES]
             case _:

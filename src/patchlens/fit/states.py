@@ -13,7 +13,7 @@ from torch import Tensor
 
 from patchlens.attention import SinkRule
 from patchlens.axes import FIT_KINDS, FitKind
-from patchlens.data.items import Item
+from patchlens.data.item import Item
 from patchlens.errors import FitError, OutputError, naming
 from patchlens.files import write_atomically
 from patchlens.run import Model

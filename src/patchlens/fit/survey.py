@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from patchlens.axes import PositionKind
-from patchlens.data.items import Item, digest
+from patchlens.data.item import Item, pixel_digest
 from patchlens.errors import naming
 from patchlens.models.adapter import Adapter
 from patchlens.models.inputs import prepare
@@ -36,7 +36,7 @@ def survey(
         pictures = item.open()
         with naming(item.name):
             inputs = prepare(adapter, item.prompt, pictures)
-        keys = tuple(digest(picture) for picture in pictures) or (_sha256(item.prompt.encode()),)
+        keys = tuple(pixel_digest(picture) for picture in pictures) or (_sha256(item.prompt.encode()),)
         patches = int((inputs.places.kind == PositionKind.PATCH).sum())
         found.append(Surveyed(keys, len(inputs), patches))
     progress(len(items), len(items))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from patchlens.axes import FIT_KINDS, FitKind
-from patchlens.data.items import Item
+from patchlens.data.item import Item
 from patchlens.errors import FitError
 from patchlens.fit.batches import Batches, strangers
 from patchlens.fit.closed_form import ClosedForm

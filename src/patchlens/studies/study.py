@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
+from patchlens.data.item import Item
 from patchlens.errors import ImageError, StudyError
 from patchlens.progress import Tell, silent
 from patchlens.studies.folder import Kept, StudyFolder
 from patchlens.studies.pools.protocol import Lost, Pool
-from patchlens.studies.spec.items import StudyItem
 from patchlens.studies.spec.study import ModelSpec, Study
 from patchlens.studies.work.rows import failed_rows
 from patchlens.studies.work.task import Bench, Done, Job, Task
@@ -120,23 +120,23 @@ def _run_model(
             tasks = iter(again)
 
 
-def _tasks(wanted: Sequence[tuple[int, StudyItem]], batch: int) -> Iterator[Task]:
+def _tasks(wanted: Sequence[tuple[int, Item]], batch: int) -> Iterator[Task]:
     """A task for what is wanted of each part; pictures are read when their turn comes."""
-    parts: dict[int, list[tuple[int, StudyItem]]] = {}
+    parts: dict[int, list[tuple[int, Item]]] = {}
     for number, item in wanted:
         parts.setdefault(number // batch, []).append((number, item))
     for part, members in parts.items():
         yield Task(part, tuple(_job(number, item) for number, item in members))
 
 
-def _job(number: int, item: StudyItem) -> Job:
+def _job(number: int, item: Item) -> Job:
     try:
-        return Job(number, item, item.ship())
+        return Job(number, replace(item, truth=None), item.ship())
     except ImageError as error:
         return Job(number, item, error=str(error))
 
 
-def _check_pictures(items: Sequence[StudyItem], kept: Mapping[str, Kept]) -> None:
+def _check_pictures(items: Sequence[Item], kept: Mapping[str, Kept]) -> None:
     """Notice pictures that are not what was read; of failed items they may be mended."""
     for item in items:
         own = kept.get(item.name)

@@ -12,7 +12,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from patchlens.axes import PositionKind
-from patchlens.bench.probe import next_log_probs
 from patchlens.capture import capture
 from patchlens.cause.cases import Case
 from patchlens.errors import DataError, SelectionError
@@ -149,7 +148,7 @@ def _fisher(
     with torch.enable_grad():
         for part in chosen.split(64):
             resid = states[part].to(unembed.weight.device).requires_grad_()
-            said = next_log_probs(unembed, lens.normed(resid, layer, unembed))
+            said = unembed.next_log_probs(lens.normed(resid, layer, unembed))
             tokens = torch.multinomial(said.detach().exp().cpu(), 1, generator=generator).to(said.device)
             (slope,) = torch.autograd.grad(said.gather(1, tokens).sum(), resid)
             slope = slope.float().cpu()

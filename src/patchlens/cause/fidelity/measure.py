@@ -13,7 +13,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from patchlens.axes import check_layers
-from patchlens.bench.probe import next_log_probs
 from patchlens.causal import Replace, rerun
 from patchlens.cause.cases import Case
 from patchlens.cause.fidelity.directions import (
@@ -207,11 +206,11 @@ def _foretold(
     kl: list[Tensor] = []
     moved: list[Tensor] = []
     with torch.inference_mode():
-        before = next_log_probs(unembed, lens.normed(resid.to(unembed.weight.device), layer, unembed))
+        before = unembed.next_log_probs(lens.normed(resid.to(unembed.weight.device), layer, unembed))
         at_once = max(1, _LOGITS_AT_ONCE // (len(resid) * unembed.vocab))
         for part in changed.split(at_once):
             rows = part.flatten(0, 1).to(unembed.weight.device)
-            after = next_log_probs(unembed, lens.normed(rows, layer, unembed)).unflatten(0, part.shape[:2])
+            after = unembed.next_log_probs(lens.normed(rows, layer, unembed)).unflatten(0, part.shape[:2])
             kl.append(_kl(before, after).mean(1))
             moved.append((after[..., word] - before[:, word]).mean(1))
     return six_digits(torch.cat(kl).tolist()), six_digits(torch.cat(moved).tolist())

@@ -23,13 +23,12 @@ from patchlens.models.inputs import Inputs, prepare
 from patchlens.models.tokens import answer_text, piece_table
 from patchlens.progress import Progress
 from patchlens.scenes.scene import make_scene
+from patchlens.scenes.seeds import SPARE_SEEDS
 
 OTHERS: Final = 4
 """Other pictures that each picture is replaced by."""
 ALONE: Final[tuple[Kind, ...]] = (CONTROL, *(kind for kind in KINDS if kind != OTHER))
 """What a picture is replaced by without another one."""
-SPARE_SEEDS: Final = 30_000_000
-"""First of the drawn scenes that stand for other pictures where a set has too few."""
 
 
 @dataclass(frozen=True)

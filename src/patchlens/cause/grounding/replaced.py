@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from patchlens.bench.nulls import GREY
+from patchlens.bench.null_lenses import GREY
 
 Kind = Literal["faint noise", "grey", "black", "noise", "scrambled", "other picture"]
 CONTROL: Final[Kind] = "faint noise"

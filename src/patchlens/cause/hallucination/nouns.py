@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from patchlens.bench.labels import first_pieces
+from patchlens.data.words import first_pieces
 from patchlens.models.tokens import content_ids
 from patchlens.scenes.phrases import english_article
 from patchlens.scenes.vocabulary import CONCEPTS, OBJECTS, SHAPES, names

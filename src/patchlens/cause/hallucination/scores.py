@@ -9,15 +9,17 @@ import numpy as np
 import torch
 
 from patchlens.attention.weights import weights_on_patches
-from patchlens.bench.labels import ConceptIds
-from patchlens.bench.probe import Taken, look, shot_for
+from patchlens.bench.readout import read_out, states_for
 from patchlens.capture import capture
 from patchlens.cause.hallucination.nouns import Noun, noun_ids
 from patchlens.cause.ledger import six_digits
+from patchlens.data.words import ConceptIds
 from patchlens.lens import Lens
 from patchlens.lens.contextual import contextual_maps
+from patchlens.lens.read import Pass
 from patchlens.models.adapter import Adapter
 from patchlens.models.inputs import Inputs
+from patchlens.reading.records import Answer
 
 LENS, CONTEXTUAL, ATTENTION, OWN = "lens", "contextual", "attention", "own probability"
 SCORES: Final = (LENS, CONTEXTUAL, ATTENTION, OWN)
@@ -58,10 +60,10 @@ def noun_scores(
     captured = capture(adapter, told)
     keys = list(dict.fromkeys(noun.key for noun in nouns))
     concepts = ConceptIds({key: noun_ids(adapter.tokenizer, key) for key in keys}, tuple(keys))
-    shot = shot_for(lens, adapter, Taken(told, captured))
-    best = look(shot, lens, adapter, concepts, keys).concepts.max(1)
+    states = states_for(lens, Pass(adapter, told, captured, (), Answer("", ())))
+    best = read_out(states, lens, concepts, keys).concepts.max(1)
     columns = [keys.index(noun.key) for noun in nouns]
-    by_layer = {str(layer): row[columns] for layer, row in zip(shot.layers, best, strict=True)}
+    by_layer = {str(layer): row[columns] for layer, row in zip(states.layers, best, strict=True)}
     by_layer[MEAN] = np.mean(list(by_layer.values()), axis=0)
     found: Scores = {LENS: {layer: six_digits(values.tolist()) for layer, values in by_layer.items()}}
     if told.vision_places is None:

@@ -75,13 +75,13 @@ def fidelity(
     chosen = None if layers is None else tuple(parse_numbers(layers))
     with progress_display() as tell:
         tell("loading the model", 0, 1)
-        from patchlens.bench.exam import VALIDATION_SEEDS
         from patchlens.cause.cases import drawn_cases, own_cases
         from patchlens.cause.fidelity.measure import FidelitySettings
         from patchlens.cause.fidelity.measure import fidelity as run
         from patchlens.fit import read_items
         from patchlens.run import load
         from patchlens.scenes.questions import ask
+        from patchlens.scenes.seeds import VALIDATION_SEEDS
 
         settings = FidelitySettings(chosen, at, basis, directions, seed)  # pyright: ignore[reportArgumentType]
         cases, about = cases_of(picture, prompt, data, seeds, scenes, ask)

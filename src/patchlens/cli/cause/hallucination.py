@@ -69,13 +69,13 @@ def hallucination(
     check_writable(json, ".json")
     with progress_display() as tell:
         tell("loading the model", 0, 1)
-        from patchlens.bench.exam import VALIDATION_SEEDS
         from patchlens.cause.cases import drawn_cases
         from patchlens.cause.hallucination.measure import HallucinationSettings, caption_question
         from patchlens.cause.hallucination.measure import hallucination as run
         from patchlens.demo import bundled_models
         from patchlens.lens.open import open_lens
         from patchlens.run import load
+        from patchlens.scenes.seeds import VALIDATION_SEEDS
 
         asked = prompt or (_prompt(model in bundled_models()) if picture is not None else None)
         cases, about = cases_of(picture, asked, data, seeds, scenes, caption_question)

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
-from patchlens.errors import StudyError
+from patchlens.data.item import Item
+from patchlens.data.values import check_keys
+from patchlens.errors import StudyError, naming
 from patchlens.reading.seal import SUFFIX
-from patchlens.studies.spec.items import StudyItem
 from patchlens.studies.spec.parse import parse
 from patchlens.studies.spec.settings import SETTINGS, Settings, read_settings
 from patchlens.studies.spec.sources import read_sources
-from patchlens.studies.spec.values import check_keys
 
 MODEL_KEYS: Final = ("name", "load", "dtype", "device_map", "revision", "ask")
 PROMPT: Final = "{prompt}"
@@ -53,7 +53,7 @@ class Study:
     name: str
     models: tuple[ModelSpec, ...]
     lenses: tuple[LensSpec, ...]
-    items: tuple[StudyItem, ...]
+    items: tuple[Item, ...]
     settings: Settings
     base: Path = Path()
 
@@ -72,7 +72,7 @@ class Study:
                 {
                     "name": item.name,
                     "prompt": item.prompt,
-                    "pictures": [picture.key() for picture in item.pictures],
+                    "pictures": [source.key for source in item.sources],
                     "expected": list(item.expected),
                     "concepts": list(item.concepts),
                     "group": item.group,
@@ -108,7 +108,8 @@ def read_study(
         content = {"name": path.stem, "items": [source]}
     elif prompt is not None:
         raise StudyError(f"{path} has prompts of its own: leave --prompt out")
-    check_keys(content, ("name", "models", "lenses", "items", *SETTINGS), str(path))
+    with naming(str(path), StudyError):
+        check_keys(content, ("name", "models", "lenses", "items", *SETTINGS))
     settings = read_settings(content, path)
     if settings.dictionary is not None:
         settings = replace(settings, dictionary=str(path.parent / settings.dictionary))
@@ -157,7 +158,8 @@ def _entry(value: Any, keys: tuple[str, ...], where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise StudyError(f"{where}: expected a name or a mapping with {', '.join(keys)}, got {value!r:.60}")
     entry = cast("dict[str, Any]", value)
-    check_keys(entry, keys, where)
+    with naming(where, StudyError):
+        check_keys(entry, keys)
     return entry
 
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from patchlens.attention import Account
 from patchlens.axes import CLASSES, LAYER, POSITION
+from patchlens.data.item import Item
 from patchlens.reading.reading import Reading
 from patchlens.studies.schema import CELLS, TARGETS
-from patchlens.studies.spec.items import StudyItem
 from patchlens.studies.work.followed import Followed
 
 Columns = dict[str, pa.Array]
@@ -21,7 +21,7 @@ LanguageOf = Callable[[str], str | None]
 
 
 def cell_rows(
-    item: StudyItem, reading: Reading, first: int, account: Account | None, language_of: LanguageOf
+    item: Item, reading: Reading, first: int, account: Account | None, language_of: LanguageOf
 ) -> pa.Table:
     """One row per layer and position, layers outermost.
 
@@ -57,7 +57,7 @@ def cell_rows(
     return _table(columns, CELLS.schema)
 
 
-def target_rows(item: StudyItem, reading: Reading, first: int, words: Sequence[Followed]) -> pa.Table:
+def target_rows(item: Item, reading: Reading, first: int, words: Sequence[Followed]) -> pa.Table:
     """One row per word, layer and position that is a patch or predicts a token of the answer."""
     p = reading.positions
     kept = np.flatnonzero((p.kind == "patch") | (p.step >= 0))
@@ -93,7 +93,7 @@ def target_rows(item: StudyItem, reading: Reading, first: int, words: Sequence[F
     )
 
 
-def _places(item: StudyItem, reading: Reading, first: int, rows: NDArray[np.integer[Any]]) -> Columns:
+def _places(item: Item, reading: Reading, first: int, rows: NDArray[np.integer[Any]]) -> Columns:
     """Which cell each row is: ``rows`` number them, layers outermost."""
     p = reading.positions
     layer, position = np.divmod(rows, len(p.index))

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from patchlens.axes import PositionKind
 from patchlens.causal import Ablate, Mean, Patches, patch_states, rerun
+from patchlens.data.item import Item
 from patchlens.reading.reading import Reading
 from patchlens.studies.schema import EFFECTS
-from patchlens.studies.spec.items import StudyItem
 from patchlens.studies.work.followed import Followed
 from patchlens.trace import Trace
 
@@ -26,7 +26,7 @@ DRAWS: Final = 8
 
 
 def effect_rows(
-    item: StudyItem, trace: Trace, readings: Mapping[str, Reading], words: Sequence[Followed]
+    item: Item, trace: Trace, readings: Mapping[str, Reading], words: Sequence[Followed]
 ) -> dict[str, pa.Table]:
     """Change of the whole answer's log-probability, in nats, under ablations of patches.
 
@@ -81,7 +81,7 @@ def _pointed(reading: Reading, words: Sequence[Followed], total: int, size: int)
 
 
 def _row(
-    item: StudyItem, change: str, patches: int, effect: float, control: float | None, draws: int
+    item: Item, change: str, patches: int, effect: float, control: float | None, draws: int
 ) -> dict[str, object]:
     return {
         "item": item.name,

@@ -6,10 +6,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from patchlens.concepts.dictionary import Dictionary
+from patchlens.data.item import Item
 from patchlens.models.adapter import Adapter
 from patchlens.models.tokens import find_target, form_targets, piece_table
 from patchlens.reading.records import WORD_START, Target
-from patchlens.studies.spec.items import StudyItem
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Followed:
 
 
 def followed(
-    adapter: Adapter, item: StudyItem, answer: Sequence[int], dictionary: Dictionary
+    adapter: Adapter, item: Item, answer: Sequence[int], dictionary: Dictionary
 ) -> tuple[Followed, ...]:
     """The words of an item, in order: of its answer, what is expected, every form of its concepts.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from patchlens.studies.spec.items import Shipped, StudyItem
+from patchlens.data.item import Item, ShippedPicture
 from patchlens.studies.spec.settings import Settings
 from patchlens.studies.spec.study import LensSpec, ModelSpec
 
@@ -18,8 +18,8 @@ class Job:
     """One item to be read: its number among all, its pictures, or why it has none."""
 
     number: int
-    item: StudyItem
-    pictures: tuple[Shipped, ...] = field(default=(), repr=False)
+    item: Item
+    pictures: tuple[ShippedPicture, ...] = field(default=(), repr=False)
     error: str | None = None
 
 

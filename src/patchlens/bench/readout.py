@@ -1,9 +1,9 @@
-"""Capture a labelled picture once, then read it with any lens: words, concepts, and how far from the end."""
+"""What a lens says of a picture whose truth is known: words, concepts, and how far it is from the end."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -12,38 +12,30 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patchlens.axes import FIT_KINDS, FitKind, PositionKind, fit_kind
-from patchlens.bench.labels import NO_ID, ConceptIds
-from patchlens.capture import Captured, capture
+from patchlens.axes import FIT_KINDS, FitKind, PositionKind
+from patchlens.data.words import NO_ID, ConceptIds
 from patchlens.lens import Lens
+from patchlens.lens.read import Pass
 from patchlens.models.adapter import Adapter
-from patchlens.models.encode import Inputs
-from patchlens.models.inputs import prepare
 from patchlens.models.tokens import content_ids
-from patchlens.models.unembed import Unembed
 from patchlens.pictures.grid import boxes_of, part
+from patchlens.run import Model
 from patchlens.scenes.truth import Labelled
+from patchlens.trace import Trace
 
 TOP: Final = 5
 _LOGITS_AT_ONCE: Final = 4_000_000
 
 
 @dataclass(frozen=True)
-class Taken:
-    """One forward pass on a picture with its question and true answer."""
-
-    inputs: Inputs
-    captured: Captured
-
-
-@dataclass(frozen=True)
-class Shot:
-    """The states of a forward pass, with what the bench asks of positions.
+class ScoredStates:
+    """The states that a lens reads of a trace, with what the bench asks of positions.
 
     ``at`` holds the rows of ``resid`` of each kind of position; other rows (special tokens, separators) are
     not scored. ``boxes`` ``[patch, 4]`` are the patches of ``at["patch"]`` in pixels of the original.
     """
 
+    adapter: Adapter
     resid: Float[Tensor, "layer pos d_model"]
     final: Float[Tensor, "pos d_model"]
     layers: tuple[int, ...]
@@ -69,7 +61,7 @@ class Drift:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Readout:
     """What a lens says of one picture.
 
     ``top_ids`` is ``[layer, patch, 5]``, best first; ``concepts`` ``[layer, patch, concept]``, the
@@ -82,7 +74,7 @@ class Seen:
     drift: dict[FitKind, Drift]
 
 
-def take(adapter: Adapter, picture: Labelled) -> Taken:
+def ask_known(model: Model, picture: Labelled) -> Trace:
     """Run the model once on a picture, its prompt and its true answer (teacher forcing).
 
     The last position predicts the last token of the answer, or the first where no answer is known.
@@ -90,109 +82,104 @@ def take(adapter: Adapter, picture: Labelled) -> Taken:
     Raises:
         PatchlensError: the model cannot take the picture or the prompt.
     """
-    answer = content_ids(adapter.tokenizer, f" {picture.answer}")[:-1] if picture.answer else ()
-    inputs = prepare(adapter, picture.prompt, [picture.picture], answer_ids=answer)
-    return Taken(inputs, capture(adapter, inputs))
+    answer = content_ids(model.tokenizer, f" {picture.answer}") if picture.answer else None
+    return model.trace(picture.picture, picture.prompt, answer=answer, steps=True, max_new_tokens=0)
 
 
-def shot_for(lens: Lens, adapter: Adapter, taken: Taken) -> Shot:
-    """The states that a lens reads: those of a forward pass, or what the lens lays out of it.
+def states_for(lens: Lens, ran: Pass) -> ScoredStates:
+    """The states that a lens reads: those of a pass, or what the lens lays out of it.
 
     Raises:
         SelectionError: the lens is not for this model.
     """
-    inputs, captured = lens.lay_out(adapter, taken.inputs, taken.captured)
-    positions, places = np.array(captured.positions), inputs.places
-    steps = positions - (inputs.n_prompt - 1)
-    kinds = np.array([fit_kind(str(places.kind[p]), int(s)) for p, s in zip(positions, steps, strict=True)])
-    scored = np.isin(places.kind[positions], (PositionKind.TEXT, PositionKind.PATCH)) | (steps >= 0)
+    inputs, captured = lens.lay_out(ran.adapter, ran.inputs, ran.captured)
+    ran = replace(ran, inputs=inputs, captured=captured)
+    positions, kinds = ran.positions, np.array(ran.fit_kinds)
+    scored = np.isin(positions.kind, (PositionKind.TEXT, PositionKind.PATCH)) | (positions.step >= 0)
     at = {kind: np.flatnonzero((kinds == kind) & scored) for kind in FIT_KINDS}
-    patches = positions[at["patch"]]
-    boxes = boxes_of(part(places, patches), inputs.grids)
+    boxes = boxes_of(part(inputs.places, positions.index[at["patch"]]), inputs.grids)
     rows: dict[FitKind, Tensor] = {kind: torch.from_numpy(at[kind]) for kind in FIT_KINDS if at[kind].size}
-    return Shot(captured.resid, captured.final, captured.layers, rows, boxes)
+    return ScoredStates(ran.adapter, captured.resid, captured.final, captured.layers, rows, boxes)
 
 
-def look(
-    shot: Shot,
+def read_out(
+    states: ScoredStates,
     lens: Lens,
-    adapter: Adapter,
     concepts: ConceptIds,
     wanted: Sequence[str],
-    other: Shot | None = None,
-) -> Seen:
+    other: ScoredStates | None = None,
+) -> Readout:
     """Read a picture through a lens.
 
     Args:
-        shot: the picture, as `shot_for` gives it for the lens.
+        states: those of the picture, as `states_for` gives them for the lens.
         lens: one that has no distribution has none that could drift.
-        adapter: the model.
         concepts: tokens of every concept.
         wanted: concepts whose scores are needed; those of others may be NaN.
         other: another picture, whose final distributions stand in for a null; None reads patches only.
     """
     if lens.has_distribution or lens.reads_vision:
-        return _read(shot, lens, adapter.unembed, concepts, other if lens.has_distribution else None)
-    return _compared(shot, lens, adapter, concepts, wanted)
+        return _read(states, lens, concepts, other if lens.has_distribution else None)
+    return _compared(states, lens, concepts, wanted)
 
 
-def _read(shot: Shot, lens: Lens, unembed: Unembed, concepts: ConceptIds, other: Shot | None) -> Seen:
+def _read(states: ScoredStates, lens: Lens, concepts: ConceptIds, other: ScoredStates | None) -> Readout:
     """Take all from the whole distribution at a chunk of positions, which the mean over positions needs.
 
     Memory is bounded by the chunk, whatever the numbers of layers and positions.
     """
-    seen = _nothing_yet(shot, concepts)
+    found, unembed = _nothing_yet(states, concepts), states.adapter.unembed
     ids = torch.from_numpy(concepts.table)
     with torch.inference_mode():
-        for kind, rows in shot.at.items():
+        for kind, rows in states.at.items():
             if other is None and kind != "patch":
                 continue
             own = lens.for_kind(kind)
-            sums = None if other is None else _Sums(len(shot.layers), unembed.vocab)
+            sums = None if other is None else _Sums(len(states.layers), unembed.vocab)
             for part in torch.arange(len(rows)).split(max(1, _LOGITS_AT_ONCE // unembed.vocab)):
                 if sums is not None and other is not None:
-                    finals = shot.final[rows[part]], _stand_ins(other, kind, part, shot)
-                    sums.add_final(*(next_log_probs(unembed, unembed.norm(state)) for state in finals))
-                for slot, layer in enumerate(shot.layers):
-                    state = shot.resid[slot, rows[part]].to(unembed.weight.device)
-                    log_probs = next_log_probs(unembed, own.normed(state, layer, unembed))
+                    finals = states.final[rows[part]], _stand_ins(other, kind, part, states)
+                    sums.add_final(*(unembed.next_log_probs(unembed.norm(state)) for state in finals))
+                for slot, layer in enumerate(states.layers):
+                    state = states.resid[slot, rows[part]].to(unembed.weight.device)
+                    log_probs = unembed.next_log_probs(own.normed(state, layer, unembed))
                     if sums is not None:
                         sums.add_layer(slot, log_probs)
                     if kind == "patch":
-                        seen.top_ids[slot, part] = log_probs.topk(TOP).indices.cpu().numpy()
-                        seen.concepts[slot, part] = concept_log_probs(log_probs, ids).numpy()
+                        found.top_ids[slot, part] = log_probs.topk(TOP).indices.cpu().numpy()
+                        found.concepts[slot, part] = concept_log_probs(log_probs, ids).numpy()
             if sums is not None:
-                seen.drift[kind] = sums.drift()
-    return seen
+                found.drift[kind] = sums.drift()
+    return found
 
 
-def _compared(shot: Shot, lens: Lens, adapter: Adapter, concepts: ConceptIds, wanted: Sequence[str]) -> Seen:
-    seen = _nothing_yet(shot, concepts)
-    if not len(shot.boxes):
-        return seen
-    rows, targets = shot.at["patch"], sorted(concepts.named(wanted))
+def _compared(states: ScoredStates, lens: Lens, concepts: ConceptIds, wanted: Sequence[str]) -> Readout:
+    found = _nothing_yet(states, concepts)
+    if not len(states.boxes):
+        return found
+    rows, targets = states.at["patch"], sorted(concepts.named(wanted))
     kinds: list[FitKind] = ["patch"] * len(rows)
     statistics = lens.read(
-        shot.resid[:, rows],
-        shot.final[rows],
-        adapter.unembed,
+        states.resid[:, rows],
+        states.final[rows],
+        states.adapter.unembed,
         kinds,
-        layers=shot.layers,
-        n_layers=adapter.n_layers,
+        layers=states.layers,
+        n_layers=states.adapter.n_layers,
         top_k=TOP,
         target_ids=targets,
     )
-    seen.top_ids[:] = statistics.top_ids.numpy()
+    found.top_ids[:] = statistics.top_ids.numpy()
     for key in wanted:
         columns = [targets.index(token) for token in concepts.ids[key]]
         together = statistics.target_logprobs[..., columns].logsumexp(-1)
-        seen.concepts[..., concepts.keys.index(key)] = together.numpy()
-    return seen
+        found.concepts[..., concepts.keys.index(key)] = together.numpy()
+    return found
 
 
-def _nothing_yet(shot: Shot, concepts: ConceptIds) -> Seen:
-    shape = len(shot.layers), len(shot.boxes)
-    return Seen(
+def _nothing_yet(states: ScoredStates, concepts: ConceptIds) -> Readout:
+    shape = len(states.layers), len(states.boxes)
+    return Readout(
         np.empty((*shape, TOP), np.int64), np.full((*shape, len(concepts.keys)), np.nan, np.float32), {}
     )
 
@@ -206,16 +193,12 @@ def concept_log_probs(
     return values.masked_fill(wanted == NO_ID, -torch.inf).logsumexp(-1).cpu()
 
 
-def next_log_probs(unembed: Unembed, normed: Float[Tensor, "pos d_model"]) -> Float[Tensor, "pos vocab"]:
-    """Log-probabilities of all tokens, float32, in nats, of final-normed states (as `Lens.normed` gives)."""
-    logits = torch.nn.functional.linear(normed.to(unembed.weight.dtype), unembed.weight, unembed.bias)
-    return unembed.finish(logits.float()).log_softmax(-1)
-
-
-def _stand_ins(other: Shot, kind: FitKind, part: Int[Tensor, " n"], shot: Shot) -> Float[Tensor, "n d_model"]:
+def _stand_ins(
+    other: ScoredStates, kind: FitKind, part: Int[Tensor, " n"], states: ScoredStates
+) -> Float[Tensor, "n d_model"]:
     """Final states of another picture's positions of a kind, in order, from the first again if too few."""
-    rows = other.at.get(kind, shot.at[kind])
-    source = other if kind in other.at else shot
+    rows = other.at.get(kind, states.at[kind])
+    source = other if kind in other.at else states
     return source.final[rows[part % len(rows)]]
 
 

@@ -9,11 +9,17 @@ import pytest
 import torch
 
 from patchlens.axes import PositionKind
-from patchlens.bench.exam import Batch, drawn, drawn_exam
-from patchlens.bench.examine import Subject, Tallies
-from patchlens.bench.gaze import Gaze, attention_gaze, contextual_gaze
-from patchlens.bench.score import Map
-from patchlens.bench.watch import Watched, best_ways, watch
+from patchlens.bench.baselines import (
+    BaselineTallies,
+    ThingMaps,
+    attention_maps,
+    best_ways,
+    likeness_maps,
+    score_baseline,
+)
+from patchlens.bench.exam import PictureBatch, drawn, drawn_exam
+from patchlens.bench.examine import Examinee, Tallies
+from patchlens.bench.score import ThingMap
 from patchlens.capture import capture
 from patchlens.errors import UnsupportedModelError
 from patchlens.models.inputs import prepare
@@ -23,13 +29,13 @@ SEVERAL = 50_000_002
 
 
 @pytest.fixture(scope="module", params=["demo", "demo-cross"])
-def subject(request) -> Subject:
-    return Subject.of(load(request.param).adapter, drawn_exam(2, 2))
+def examinee(request) -> Examinee:
+    return Examinee.of(load(request.param), drawn_exam(2, 2))
 
 
-def test_a_gaze_is_the_models_own_attention_where_a_name_is_about_to_be_said(subject) -> None:
-    adapter, picture = subject.adapter, drawn(SEVERAL)
-    found = attention_gaze(adapter, picture, subject.concepts)
+def test_attention_is_the_models_own_attention_where_a_name_is_about_to_be_said(examinee) -> None:
+    adapter, picture = examinee.model.adapter, drawn(SEVERAL)
+    found = attention_maps(examinee.model, picture, examinee.concepts)
     assert found is not None
     assert set(found.names) == {thing.name for thing in picture.things}
     caption = adapter.tokenizer.encode(f" {picture.caption.answer}", add_special_tokens=False)
@@ -42,7 +48,7 @@ def test_a_gaze_is_the_models_own_attention_where_a_name_is_about_to_be_said(sub
     places = inputs.vision_places or inputs.places
     patches = np.flatnonzero(places.kind == PositionKind.PATCH)
     for column, name in enumerate(found.names):
-        step = next(n for n, token in enumerate(caption) if token in subject.concepts.ids[name])
+        step = next(n for n, token in enumerate(caption) if token in examinee.concepts.ids[name])
         query = inputs.n_prompt - 1 + step
         for row, layer in enumerate(found.layers):
             expected = attentions[layer - 1][0, :, query].numpy()[:, patches]
@@ -52,17 +58,17 @@ def test_a_gaze_is_the_models_own_attention_where_a_name_is_about_to_be_said(sub
     assert len(found.boxes) == len(patches) == 100
 
 
-def test_a_contextual_gaze_is_the_likeness_of_patches_to_the_state_of_a_name() -> None:
-    subject = Subject.of(load("demo").adapter, drawn_exam(2, 2))
-    adapter, picture = subject.adapter, drawn(SEVERAL)
-    found = contextual_gaze(adapter, picture, subject.concepts)
+def test_likeness_is_the_likeness_of_patches_to_the_state_of_a_name() -> None:
+    examinee = Examinee.of(load("demo"), drawn_exam(2, 2))
+    adapter, picture = examinee.model.adapter, drawn(SEVERAL)
+    found = likeness_maps(examinee.model, picture, examinee.concepts)
     assert found is not None
     caption = adapter.tokenizer.encode(f" {picture.caption.answer}", add_special_tokens=False)
     inputs = prepare(adapter, picture.caption.prompt, [picture.picture], answer_ids=caption)
     resid = capture(adapter, inputs).resid
     patches = np.flatnonzero(inputs.places.kind == PositionKind.PATCH)
     for column, name in enumerate(found.names):
-        step = next(n for n, token in enumerate(caption) if token in subject.concepts.ids[name])
+        step = next(n for n, token in enumerate(caption) if token in examinee.concepts.ids[name])
         for layer, way in ((0, 0), (3, 7), (8, 2)):
             expected = torch.cosine_similarity(
                 resid[layer, patches], resid[way, inputs.n_prompt + step], dim=-1
@@ -71,55 +77,55 @@ def test_a_contextual_gaze_is_the_likeness_of_patches_to_the_state_of_a_name() -
     assert found.layers == tuple(range(adapter.n_layers + 1))
 
 
-def test_a_model_without_patches_among_its_positions_has_no_contextual_gaze() -> None:
-    subject = Subject.of(load("demo-cross").adapter, drawn_exam(2, 2))
+def test_a_model_without_patches_among_its_positions_has_no_likeness() -> None:
+    examinee = Examinee.of(load("demo-cross"), drawn_exam(2, 2))
     with pytest.raises(UnsupportedModelError, match="no patch has a state"):
-        contextual_gaze(subject.adapter, drawn(SEVERAL), subject.concepts)
+        likeness_maps(examinee.model, drawn(SEVERAL), examinee.concepts)
 
 
-def test_ways_stand_as_layers(subject) -> None:
+def test_ways_stand_as_layers(examinee) -> None:
     rng = np.random.default_rng(0)
     weights = rng.random((3, 4, 2, 5)).astype(np.float32)
-    own = Gaze(("cat", "dog"), weights, (1, 2, 5), np.zeros((5, 4)))
-    cat, dog = (subject.concepts.keys.index(name) for name in ("cat", "dog"))
-    every = own.seen(subject.concepts, None).concepts
+    own = ThingMaps(("cat", "dog"), weights, (1, 2, 5), np.zeros((5, 4)))
+    cat, dog = (examinee.concepts.keys.index(name) for name in ("cat", "dog"))
+    every = own.readout(examinee.concepts, None).concepts
     np.testing.assert_array_equal(every[1 * 4 + 2, :, dog], weights[1, 2, 1])
-    chosen = own.seen(subject.concepts, (3, 0, 1)).concepts
+    chosen = own.readout(examinee.concepts, (3, 0, 1)).concepts
     np.testing.assert_array_equal(chosen[:, :, cat], [weights[0, 3, 0], weights[1, 0, 0], weights[2, 1, 0]])
 
 
 def test_the_best_way_of_each_layer_is_that_with_the_best_auroc() -> None:
     tallies = Tallies()
     tallies.real.add("auroc_others", np.array([0.2, 0.9, 0.5, 0.8, 0.1, 0.3]), 1)
-    assert best_ways(Watched(tallies, (0, 1, 2), 2)) == (1, 1, 1)
-    assert best_ways(Watched(tallies, (0, 1), 3)) == (1, 0)
-    assert best_ways(Watched(Tallies(), (), 0)) is None
+    assert best_ways(BaselineTallies(tallies, (0, 1, 2), 2)) == (1, 1, 1)
+    assert best_ways(BaselineTallies(tallies, (0, 1), 3)) == (1, 0)
+    assert best_ways(BaselineTallies(Tallies(), (), 0)) is None
 
 
 def test_rows_of_a_tally_are_picked_with_their_maps() -> None:
     tallies = Tallies()
     tallies.real.add("auroc_all", np.arange(4.0), 2)
     scores = np.arange(8, dtype=np.float32).reshape(4, 2)
-    tallies.real.maps.append(Map(scores, np.array([True, False]), 1.0))
+    tallies.real.maps.append(ThingMap(scores, np.array([True, False]), 1.0))
     picked = tallies.real.only([3, 1])
     np.testing.assert_array_equal(picked.values(None)["auroc_all"], [1.5, 0.5])
     np.testing.assert_array_equal(picked.maps[0].scores, scores[[3, 1]])
 
 
-def test_pictures_without_a_caption_are_passed_over(subject) -> None:
+def test_pictures_without_a_caption_are_passed_over(examinee) -> None:
     silent = [replace(drawn(seed), caption=None) for seed in (SEVERAL, SEVERAL + 1)]
-    batch = Batch(0, tuple(lambda p=p: p for p in silent))
+    batch = PictureBatch(0, tuple(lambda p=p: p for p in silent))
     told: list[int] = []
-    found = watch(subject, attention_gaze, batch, None, lambda: told.append(1), nulls=True)
+    found = score_baseline(examinee, attention_maps, batch, None, lambda: told.append(1), nulls=True)
     assert len(told) == 2
     assert found.tallies.real.values(None) == {}
     assert best_ways(found) is None
 
 
-def test_nulls_of_attention_are_measured_beside_it(subject) -> None:
-    batch = Batch(3, tuple(lambda s=s: drawn(s) for s in range(SEVERAL, SEVERAL + 4)))
-    n_blocks = len(subject.adapter.cross_blocks) or subject.adapter.n_layers
-    found = watch(subject, attention_gaze, batch, (0,) * n_blocks, lambda: None, nulls=True)
+def test_nulls_of_attention_are_measured_beside_it(examinee) -> None:
+    batch = PictureBatch(3, tuple(lambda s=s: drawn(s) for s in range(SEVERAL, SEVERAL + 4)))
+    n_blocks = len(examinee.model.adapter.cross_blocks) or examinee.model.adapter.n_layers
+    found = score_baseline(examinee, attention_maps, batch, (0,) * n_blocks, lambda: None, nulls=True)
     assert set(found.tallies.nulls) == {"random", "blank", "shuffled"}
     for tally in (found.tallies.real, *found.tallies.nulls.values()):
         assert tally.values(None)["auroc_all"].shape == (n_blocks,)

@@ -31,31 +31,31 @@ from torch import Tensor
 
 from patchlens.axes import FitKind
 from patchlens.lens import JSON, Lens
-from patchlens.models.adapter import Adapter
 from patchlens.models.unembed import Unembed
+from patchlens.run import Model
 from patchlens.scenes.truth import Labelled
 
 Null = Literal["random", "shuffled", "blank", "constant", "shift"]
 GREY: Final = 128
 
 
-def twin(adapter: Adapter, seed: int) -> Adapter:
+def twin(model: Model, seed: int) -> Model:
     """The model with the entries of every weight tensor in random order; it takes as much memory again.
 
     Embedding, final norm and unembedding are kept. The model given is not touched.
     """
-    model = copy.deepcopy(adapter.model)
-    shuffled = type(adapter)(model, adapter.processing, name=f"{adapter.name} with shuffled weights")
+    adapter, copied = model.adapter, copy.deepcopy(model.adapter.model)
+    shuffled = type(adapter)(copied, adapter.processing, name=f"{adapter.name} with shuffled weights")
     kept = {id(p) for p in shuffled.final_norm.parameters()}
-    kept |= {id(p) for p in model.get_input_embeddings().parameters()}
+    kept |= {id(p) for p in copied.get_input_embeddings().parameters()}
     kept |= {id(shuffled.unembed.weight), id(shuffled.unembed.bias)}
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in model.parameters():
+        for parameter in copied.parameters():
             if id(parameter) not in kept:
                 order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
                 parameter.copy_(parameter.flatten()[order].view_as(parameter))
-    return shuffled
+    return Model(shuffled)
 
 
 def grey(picture: Labelled) -> Labelled:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from patchlens.bench import shown
 from patchlens.bench.board import Board, LensScores, ModelScores, NullScore, OverSeeds, Score
 from patchlens.bench.page import board_page, write_board
 from patchlens.bench.score import METRICS
 from patchlens.bench.table import print_board
+from patchlens.bench.wording import NAMES, Cell, cell, layers
 from patchlens.errors import MissingExtraError
 from views.markup import Outline, hash_of, policy
 
@@ -48,24 +48,24 @@ METRIC = {metric.name: metric for metric in METRICS}
 
 def test_a_cell_shows_the_null_that_comes_nearest() -> None:
     score = made_score("auroc_all", 1, 0.9, random=(0.5, True), blank=(0.6, True), shift=(0.89, False))
-    assert shown.cell(score, METRIC["auroc_all"]) == shown.Cell(
+    assert cell(score, METRIC["auroc_all"]) == Cell(
         "0.900 (0.890 to 0.910)", "blank 0.600 (0.590 to 0.610)", True
     )
     lower = made_score("kl_text", None, 2.0, shuffled=(7, True), constant=(3, True))
-    assert shown.cell(lower, METRIC["kl_text"]).null == "constant 3.000 (2.990 to 3.010)"
+    assert cell(lower, METRIC["kl_text"]).null == "constant 3.000 (2.990 to 3.010)"
     failed = made_score("kl_text", None, 2.0, shuffled=(1.99, False), constant=(3, True))
-    assert shown.cell(failed, METRIC["kl_text"]) == shown.Cell(
+    assert cell(failed, METRIC["kl_text"]) == Cell(
         "2.000 (1.990 to 2.010)", "shuffled 1.990 (1.980 to 2.000)", False
     )
-    assert shown.cell(None, METRIC["kl_text"]).value == "–"
+    assert cell(None, METRIC["kl_text"]).value == "–"
 
 
 def test_layers_say_whether_others_are_as_good() -> None:
-    assert shown.layers(made_lens()) == ("1 (others as good)", "–")
+    assert layers(made_lens()) == ("1 (others as good)", "–")
 
 
 def test_every_metric_has_a_name() -> None:
-    assert set(shown.NAMES) == set(METRIC)
+    assert set(NAMES) == set(METRIC)
 
 
 def test_the_table_has_a_column_per_lens_and_marks_what_fails() -> None:
