@@ -168,7 +168,7 @@ class Trace(Pass):
 
     def attend(
         self,
-        query: str = "answer",
+        query: int | str = "answer",
         *,
         layers: Iterable[int] | None = None,
         heads: Iterable[int] | None = None,
@@ -179,7 +179,7 @@ class Trace(Pass):
 
         Args:
             query: whose: "answer" (where it starts), "steps" (of all its tokens; trace with ``steps=True``),
-                "last" (the last position), or a word of the prompt.
+                "last" (the last position), a position by its number, or a word of the prompt.
             layers: outputs of blocks; None for all.
             heads: to average maps over, and to keep apart too; None for all, averaged.
             rule: what counts as a sink; None for `SinkRule()`.

@@ -51,7 +51,7 @@ def print_table(table: Table, console: Console, spare: Iterable[int] = ()) -> No
         spare: numbers of columns that may be left out where a terminal is too narrow, the first one first.
     """
     if not console.is_terminal:
-        table.box = None
+        table.box, table.padding = None, (0, 2, 0, 0)
         Console(file=console.file, width=UNLIMITED, color_system=None).print(table)
         return
     gone: set[int] = set()
