@@ -152,10 +152,10 @@ def _read(shot: Shot, lens: Lens, unembed: Unembed, concepts: ConceptIds, other:
             for part in torch.arange(len(rows)).split(max(1, _LOGITS_AT_ONCE // unembed.vocab)):
                 if sums is not None and other is not None:
                     finals = shot.final[rows[part]], _stand_ins(other, kind, part, shot)
-                    sums.add_final(*(next_log_probs(unembed, unembed.norm(state)) for state in finals))
+                    sums.add_final(*(unembed.next_log_probs(unembed.norm(state)) for state in finals))
                 for slot, layer in enumerate(shot.layers):
                     state = shot.resid[slot, rows[part]].to(unembed.weight.device)
-                    log_probs = next_log_probs(unembed, own.normed(state, layer, unembed))
+                    log_probs = unembed.next_log_probs(own.normed(state, layer, unembed))
                     if sums is not None:
                         sums.add_layer(slot, log_probs)
                     if kind == "patch":
@@ -204,12 +204,6 @@ def concept_log_probs(
     wanted = ids.to(log_probs.device)
     values = log_probs[:, wanted.clamp(min=0)]
     return values.masked_fill(wanted == NO_ID, -torch.inf).logsumexp(-1).cpu()
-
-
-def next_log_probs(unembed: Unembed, normed: Float[Tensor, "pos d_model"]) -> Float[Tensor, "pos vocab"]:
-    """Log-probabilities of all tokens, float32, in nats, of final-normed states (as `Lens.normed` gives)."""
-    logits = torch.nn.functional.linear(normed.to(unembed.weight.dtype), unembed.weight, unembed.bias)
-    return unembed.finish(logits.float()).log_softmax(-1)
 
 
 def _stand_ins(other: Shot, kind: FitKind, part: Int[Tensor, " n"], shot: Shot) -> Float[Tensor, "n d_model"]:

@@ -54,6 +54,11 @@ class Unembed:
         logits = torch.nn.functional.linear(self.norm(resid), self.weight, self.bias)
         return self.finish(logits)
 
+    def next_log_probs(self, normed: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
+        """Log-probabilities of all tokens, float32, nats, of final-normed states (as `Lens.normed` gives)."""
+        logits = torch.nn.functional.linear(normed.to(self.weight.dtype), self.weight, self.bias)
+        return self.finish(logits.float()).log_softmax(-1)
+
     def finish(self, raw: Float[Tensor, "*batch vocab"]) -> Float[Tensor, "*batch vocab"]:
         """Scale, then soft-cap what comes out of the lm_head (bias included), in its own dtype.
 
