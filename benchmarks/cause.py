@@ -8,49 +8,39 @@ time.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from measure import interleaved, machine, ratio, table
-from patchlens.causal import (
-    Ablate,
-    Interventions,
-    Knockout,
-    Mean,
-    intervening,
-    patch_numbers,
-    patch_states,
-    rerun,
-)
-from patchlens.models.adapter import Adapter
-from patchlens.models.encode import Inputs
-from patchlens.models.generate import generate_greedy
-from patchlens.models.inputs import prepare
-from patchlens.models.load import load_adapter
+from patchlens.causal import Ablate, Interventions, Knockout, Mean, intervening, patch_numbers
+from patchlens.run import Model, load
 from patchlens.scenes.scene import make_scene
+from patchlens.trace import Trace
 
 ONE, OURS = "one forward each", "patchlens, batched"
 QUESTION = "What is this?"
 TOLERANCE = 1e-5
 
 
-def prompt(adapter: Adapter, seed: int, other: int) -> Inputs:
+def question(model: Model, seed: int, other: int) -> Trace:
     """A drawn scene with a question and the model's answer to another one, which it is far from giving."""
-    asked, elsewhere = (prepare(adapter, QUESTION, [make_scene(s, "one").image]) for s in (seed, other))
-    return adapter.continued(asked, generate_greedy(adapter, elsewhere, 4))
+    elsewhere = model.trace(make_scene(other, "one").image, QUESTION, max_new_tokens=4)
+    return model.trace(make_scene(seed, "one").image, QUESTION, answer=elsewhere.answer.ids)
 
 
-def experiments(adapter: Adapter, inputs: Inputs, quick: bool) -> dict[str, list[Interventions]]:
+def experiments(model: Model, trace: Trace, quick: bool) -> dict[str, list[Interventions]]:
     """What is asked of a picture: where it matters, whether these patches matter, and the way it takes."""
-    numbers = patch_numbers(inputs)
+    numbers = patch_numbers(trace.inputs)
     chosen = numbers[numbers >= 0]
-    mean = Mean(patch_states(adapter, [prompt(adapter, seed, 0) for seed in (2, 3)]))
+    mean = Mean(torch.cat([question(model, seed, 0).patch_states() for seed in (2, 3)]))
     draw = np.random.default_rng(0)
     sets = [draw.choice(chosen, len(chosen) // 10, replace=False).tolist() for _ in range(8 if quick else 32)]
-    windows = [range(first, first + 3) for first in range(adapter.n_layers - 2)]
+    windows = [range(first, first + 3) for first in range(model.n_layers - 2)]
     routes = [("last", "patches"), ("last", "text"), ("answer", "image")]
     return {
         "map: each patch": [Ablate([number], mean) for number in chosen[:: 4 if quick else 1].tolist()],
@@ -62,41 +52,37 @@ def experiments(adapter: Adapter, inputs: Inputs, quick: bool) -> dict[str, list
     }
 
 
-def one_each(
-    adapter: Adapter, inputs: Inputs, interventions: list[Interventions]
-) -> Float[Tensor, "run step"]:
+def one_each(trace: Trace, interventions: list[Interventions]) -> Float[NDArray[np.float32], "run step"]:
     """Log-probabilities of the answer, a whole pass for each intervention."""
-    answer = torch.from_numpy(inputs.ids[inputs.n_prompt :]).long()
+    adapter, inputs, answer = trace.adapter, trace.told, torch.tensor(trace.answer.ids)
     rows: list[Tensor] = []
     for each in interventions:
         with torch.inference_mode(), adapter.undisturbed(), intervening(adapter, inputs, each):
             made = adapter.model(**inputs.tensors, use_cache=False, logits_to_keep=len(answer) + 1)
             rows.append(made.logits[0, :-1].log_softmax(-1).gather(1, answer[:, None])[:, 0])
-    return torch.stack(rows)
+    return torch.stack(rows).numpy()
 
 
-def batched(
-    adapter: Adapter, inputs: Inputs, interventions: list[Interventions]
-) -> Float[Tensor, "run step"]:
-    """The same, many at a time."""
-    return rerun(adapter, inputs).effects(interventions).logprobs
+def batched(trace: Trace, interventions: list[Interventions]) -> Float[NDArray[np.float32], "run step"]:
+    """The same, many at a time; a copy of the trace, so that nothing is kept from an earlier round."""
+    return replace(trace).effects(interventions).logprobs
 
 
 def report(name: str, repeats: int, quick: bool) -> str:
     """Check and time; return a Markdown table."""
-    adapter = load_adapter(name)
-    inputs = prompt(adapter, 0, 1)
+    model = load(name)
+    trace = question(model, 0, 1)
     rows: list[tuple[str, ...]] = []
     totals: dict[str, list[float]] = {ONE: [0.0] * repeats, OURS: [0.0] * repeats}
-    for title, interventions in experiments(adapter, inputs, quick).items():
-        expected = one_each(adapter, inputs, interventions)
+    for title, interventions in experiments(model, trace, quick).items():
+        expected = one_each(trace, interventions)
         assert expected.std(0).max() > 1000 * TOLERANCE, f"{name}, {title}: the interventions do nothing"
-        got = batched(adapter, inputs, interventions)
-        torch.testing.assert_close(got, expected, atol=TOLERANCE, rtol=1e-6)
-        difference = (got - expected).abs().max()
+        got = batched(trace, interventions)
+        np.testing.assert_allclose(got, expected, atol=TOLERANCE, rtol=1e-6)
+        difference = abs(got - expected).max()
         works = {
-            ONE: lambda given=interventions: one_each(adapter, inputs, given),
-            OURS: lambda given=interventions: batched(adapter, inputs, given),
+            ONE: lambda given=interventions: one_each(trace, given),
+            OURS: lambda given=interventions: batched(trace, given),
         }
         seconds = interleaved(works, repeats)
         for contender, times in seconds.items():
@@ -105,7 +91,7 @@ def report(name: str, repeats: int, quick: bool) -> str:
     n = sum(int(row[1]) for row in rows)
     rows.append(_row("all of these", n, totals, ""))
     header = ("experiment", "runs", "times faster", f"{ONE}, ms", f"{OURS}, ms", "largest difference, nats")
-    title = f"{name}: {adapter.n_layers} blocks, {len(inputs)} positions, {repeats} rounds"
+    title = f"{name}: {model.n_layers} blocks, {len(trace.told)} positions, {repeats} rounds"
     return f"### {title}\n\n{table(header, rows)}\n"
 
 

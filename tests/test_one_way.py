@@ -20,9 +20,6 @@ NOT_YET = (
     "bench",
     "studies",
     "fit",
-    "cause/fidelity",
-    "cause/grounding",
-    "cause/hallucination",
 )
 """Rooms that still run a model by themselves; this list shrinks to nothing."""
 

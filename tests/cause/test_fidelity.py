@@ -8,13 +8,14 @@ import torch
 
 from patchlens.causal import Replace
 from patchlens.cause.cases import own_cases
-from patchlens.cause.fidelity import measure
+from patchlens.cause.fidelity import cause_fidelity, foretold
 from patchlens.cause.fidelity.directions import Axes, lens_axes, principal_axes
-from patchlens.cause.fidelity.measure import FidelitySettings, fidelity
+from patchlens.cause.settings import FidelitySettings
 from patchlens.data.item import Item
 from patchlens.errors import DataError, LensError, SelectionError
 from patchlens.lens import CrossLens, LogitLens
 from patchlens.lens.embedding import EmbeddingLens
+from patchlens.run import Model
 from tiny import tiny_llava, tiny_mllama
 
 QUESTIONS = ("what is in the picture?", "is there a cat?", "how many dogs are there?", "the cat is left of")
@@ -24,6 +25,10 @@ def cases(start, count):
     rng = np.random.default_rng(start)
     pictures = rng.integers(0, 255, (count, 40, 60, 3), np.uint8)
     return own_cases([Item(f"{start}:{n}", QUESTIONS[n % 4], (p,)) for n, p in enumerate(pictures)])
+
+
+def fidelity(adapter, lenses, own, reference, settings=None, **more):
+    return cause_fidelity(Model(adapter), own, lenses, reference, settings, **more)
 
 
 def rows(finding):
@@ -56,7 +61,7 @@ def test_foretold_and_true_are_the_same_numbers_at_the_last_layer(tmp_path):
     adapter = tiny_llava()
     settings = FidelitySettings(layers=(-1,), directions=8)
     path = tmp_path / "a.jsonl"
-    found = fidelity(adapter, {"logit": LogitLens()}, cases(0, 3), cases(1, 16), settings, path=path)
+    found = fidelity(adapter, {"logit": LogitLens()}, cases(0, 3), cases(1, 16), settings, out=path)
     for line in path.read_text().splitlines()[1:]:
         own = json.loads(line)["logit"]
         assert own["foretold"][0] == pytest.approx(own["true"][0], abs=1e-5)
@@ -73,7 +78,7 @@ def test_a_change_that_lenses_share_is_made_once(monkeypatch, basis, times):
         made.append(layer)
         return Replace(states, positions, layer)
 
-    monkeypatch.setattr(measure, "Replace", counted)
+    monkeypatch.setattr(foretold, "Replace", counted)
     settings = FidelitySettings(layers=(1, 2), basis=basis, directions=3)
     lenses = {"logit": LogitLens(), "again": LogitLens()}
     found = rows(fidelity(tiny_llava(), lenses, cases(0, 2), cases(1, 8), settings))
@@ -134,11 +139,11 @@ def test_a_stopped_run_goes_on_and_ends_the_same(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fidelity(*asked, path=path, tell=stop)
+        fidelity(*asked, out=path, progress=stop)
     assert len(path.read_text().splitlines()) == 3
-    assert fidelity(*asked, path=path).rows == whole.rows
+    assert fidelity(*asked, out=path).rows == whole.rows
     with pytest.raises(DataError, match="directions was 5, now 4"):
-        fidelity(*asked[:4], FidelitySettings(directions=4), path=path)
+        fidelity(*asked[:4], FidelitySettings(directions=4), out=path)
 
 
 def test_a_direction_is_set_to_its_mean_and_nothing_else_moves():

@@ -7,29 +7,19 @@ import pytest
 import torch
 
 from patchlens.attention import account
-from patchlens.capture import capture
-from patchlens.causal import intervening
 from patchlens.cause.cases import drawn_cases, own_cases
-from patchlens.cause.hallucination.described import described
+from patchlens.cause.hallucination import calibrated, caption_question, cause_hallucination, described
 from patchlens.cause.hallucination.edit_out import WINDOWS, edited, without
-from patchlens.cause.hallucination.measure import (
-    HallucinationSettings,
-    _planted,
-    calibrated,
-    caption_question,
-    hallucination,
-)
+from patchlens.cause.hallucination.noun_scores import noun_scores, whole_caption
 from patchlens.cause.hallucination.nouns import Noun, known_nouns, noun_ids
 from patchlens.cause.hallucination.rows import choose, rows_of, scored, sentence_of
-from patchlens.cause.hallucination.scores import noun_scores
+from patchlens.cause.settings import HallucinationSettings
 from patchlens.data.item import Item
 from patchlens.errors import DataError, SelectionError
 from patchlens.lens import CrossLens, LogitLens
-from patchlens.models.generate import generate_greedy
-from patchlens.models.inputs import prepare
 from patchlens.models.tokens import content_ids
 from patchlens.reading.records import Answer
-from patchlens.run import load
+from patchlens.run import Model, load
 from patchlens.scenes.seeds import VALIDATION_SEEDS
 from patchlens.scenes.vocabulary import names
 from tiny import tiny_llava, tiny_mllama
@@ -43,27 +33,29 @@ def said_words(caption):
 
 @pytest.fixture(scope="module")
 def demo():
-    return load("demo").adapter
+    return load("demo")
 
 
 def test_scores_are_what_they_say():
-    adapter = tiny_llava()
-    inputs = prepare(adapter, "what is in the picture?", [PICTURE])
+    model = Model(tiny_llava())
+    adapter = model.adapter
     caption = content_ids(adapter.tokenizer, " a cat and a dog")
     nouns = (Noun("cat", (1,)), Noun("dog", (4,)))
-    found = noun_scores(adapter, LogitLens(), inputs, caption, nouns)
+    asked = [PICTURE], "what is in the picture?"
+    found = noun_scores(whole_caption(model, *asked, caption), LogitLens(), nouns)
+    inputs = model.prepare(*asked)[1]
     told = adapter.continued(inputs, caption)
-    captured = capture(adapter, told)
+    resid = states(adapter, told)
     patches = np.flatnonzero(told.places.kind == "patch")
-    said = adapter.unembed.logits(captured.resid[2, patches]).log_softmax(-1).detach()
+    said = adapter.unembed.logits(resid[2, patches]).log_softmax(-1).detach()
     ids = sorted(noun_ids(adapter.tokenizer, "dog"))
     assert found["lens"]["2"][1] == pytest.approx(float(said[:, ids].logsumexp(-1).max()), abs=1e-4)
     at = inputs.n_prompt + 4
-    cosine = torch.nn.functional.cosine_similarity(captured.resid[1, at], captured.resid[3, patches], dim=-1)
+    cosine = torch.nn.functional.cosine_similarity(resid[1, at], resid[3, patches], dim=-1)
     by_layer = [values[1] for layer, values in found["lens"].items() if layer != "mean"]
     assert len(by_layer) == 5 and found["lens"]["mean"][1] == pytest.approx(np.mean(by_layer), abs=1e-4)
     assert found["contextual"]["1-3"][1] == pytest.approx(float(cosine.max()), abs=1e-4)
-    own = adapter.unembed.logits(captured.final[at - 1]).log_softmax(-1)[caption[4]].detach()
+    own = adapter.unembed.logits(resid[-1, at - 1]).log_softmax(-1)[caption[4]].detach()
     assert found["own probability"][""][1] == pytest.approx(float(own), abs=1e-4)
     looked = account(adapter, adapter.continued(inputs, caption[:4]), Answer("", ()), "last")
     share = float(looked.share("patch")[looked.layers.index(2)].mean())
@@ -72,26 +64,32 @@ def test_scores_are_what_they_say():
     assert all(0 < share < 1 for row in found["attention"].values() for share in row)
 
 
+def states(adapter, inputs):
+    """Residual states of all layers, the last before the final norm, from the model's own blocks."""
+    kept = []
+    hooks = [adapter.blocks[0].register_forward_pre_hook(lambda _, args: kept.append(args[0][0]))]
+    for block in adapter.blocks:
+        hooks.append(block.register_forward_hook(lambda _, __, out: kept.append(as_state(out))))
+    with torch.no_grad(), adapter.undisturbed():
+        adapter.model(**inputs.tensors, use_cache=False)
+    for hook in hooks:
+        hook.remove()
+    return torch.stack(kept)
+
+
+def as_state(output):
+    return (output[0] if isinstance(output, tuple) else output)[0]
+
+
 def test_patches_without_states_have_no_contextual_score():
-    adapter = tiny_mllama()
-    inputs = prepare(adapter, "what is in the picture?", [PICTURE])
-    caption = content_ids(adapter.tokenizer, " a cat")
-    found = noun_scores(adapter, CrossLens(), inputs, caption, [Noun("cat", (1,))])
+    model = Model(tiny_mllama())
+    caption = content_ids(model.tokenizer, " a cat")
+    trace = whole_caption(model, [PICTURE], "what is in the picture?", caption)
+    found = noun_scores(trace, CrossLens(), [Noun("cat", (1,))])
     assert "contextual" not in found and set(found["lens"]) == {"2", "5", "mean"}
     assert all(0 < share[0] <= 1 + 1e-5 for share in found["attention"].values())
-
-
-def test_a_planted_noun_of_another_length_moves_those_after_it():
-    asked = {}
-
-    def score(caption, nouns):
-        asked.update(caption=caption, nouns=nouns)
-        return {}
-
-    nouns = [Noun("cat", (1,)), Noun("dog", (3, 4)), Noun("cow", (6,)), Noun("bee", (8,))]
-    told = _planted(nouns, frozenset({"cat", "cow"}), (0,) * 10, 1, Noun("elephant", (3, 4, 5)), score)
-    assert told["nouns"] == ["elephant", "cat", "cow"] and told["made_up"] == [True, False, False]
-    assert asked["nouns"] == [Noun("elephant", (3, 4, 5)), Noun("cat", (1,)), Noun("cow", (7,))]
+    with pytest.raises(SelectionError, match="shows no patch"):
+        noun_scores(trace, LogitLens(), [Noun("cat", (1,))])
 
 
 def records(rng, count, at):
@@ -142,21 +140,18 @@ def test_what_tells_is_chosen_and_reported():
 
 def test_an_edit_takes_the_words_directions_out_of_the_patches(demo):
     (case,) = drawn_cases(caption_question, 1, 1, first=VALIDATION_SEEDS)
-    inputs = prepare(demo, case.prompt, case.open())
-    caption = generate_greedy(demo, inputs, 40)
+    trace = demo.trace(case.open(), case.prompt, max_new_tokens=40)
+    caption = trace.answer.ids
     nouns = known_nouns(demo.tokenizer, caption)
-    key = nouns[0].key
-    directions = torch.nn.functional.normalize(
-        demo.unembed.weight[sorted(noun_ids(demo.tokenizer, key))]
-    ).detach()
-    patches = np.flatnonzero(inputs.places.kind == "patch").tolist()
-    plain = capture(demo, inputs, layers=[0], positions=patches).resid[0]
-    with intervening(demo, inputs, without(demo, inputs, key, "entry")):
-        changed = capture(demo, inputs, layers=[0], positions=patches).resid[0]
-    gamma = demo.final_norm.weight.detach()
+    key, unembed = nouns[0].key, demo.adapter.unembed
+    ids = sorted(noun_ids(demo.tokenizer, key))
+    directions = torch.nn.functional.normalize(unembed.weight[ids]).detach()
+    plain = trace.resid_at(0, "patches")
+    changed = trace.under(without(demo.adapter, key, "entry")).resid_at(0, "patches")
+    gamma = demo.adapter.final_norm.weight.detach()
     assert float(((plain * gamma) @ directions.T).abs().max()) > 0.1
     assert float((changed @ (directions * gamma).T).abs().max()) < 1e-3
-    found = edited(demo, inputs, nouns, 0, "key", WINDOWS, len(caption) + 6)
+    found = edited(trace, nouns, 0, "key", WINDOWS, len(caption) + 6)
     assert [one["window"] for one in found] == list(WINDOWS)
     assert found[0]["gone"] == 1 and all(one["lost"] is None or 0 <= one["lost"] <= 1 for one in found)
 
@@ -168,33 +163,33 @@ def scenes():
 
 def test_a_whole_run_goes_on_and_ends_the_same(demo, scenes, tmp_path):
     path = tmp_path / "a.jsonl"
-    asked = demo, LogitLens(), scenes[:3], scenes[3:], HallucinationSettings(edit=False)
-    whole = hallucination(*asked)
+    asked = demo, scenes[:3], scenes[3:], "logit", HallucinationSettings(edit=False)
+    whole = cause_hallucination(*asked)
 
     def stop(what, done, total):
         if what == "cases" and done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        hallucination(*asked, path=path, tell=stop)
+        cause_hallucination(*asked, out=path, progress=stop)
     assert len(path.read_text().splitlines()) == 3
-    again = hallucination(*asked, path=path)
+    again = cause_hallucination(*asked, out=path)
     assert again.rows == whole.rows and again.parameters["chosen"] == whole.parameters["chosen"]
     assert json.loads(again.to_json())["cases"] == 3
     with pytest.raises(DataError, match="max_new_tokens"):
-        hallucination(*asked[:4], HallucinationSettings(30, edit=False), path=path)
+        cause_hallucination(*asked[:4], HallucinationSettings(30, edit=False), out=path)
 
 
 def test_pictures_of_ones_own_are_scored_and_flagged_only_where_that_is_known(demo, scenes):
     (picture,) = scenes[0].open()
     own = own_cases([Item("mine", "Describe the picture.", (picture,))])
-    chosen = calibrated(demo, LogitLens(), scenes)
-    found = described(demo, LogitLens(), own, chosen)
+    chosen = calibrated(demo, scenes, LogitLens())
+    found = described(demo, own, LogitLens(), chosen)
     assert found.nouns and all(noun.flagged in (True, False) for noun in found.nouns)
     assert all(set(names(noun.noun)) & set(said_words(noun.caption)) for noun in found.nouns)
-    unknown = described(demo, LogitLens(), own)
+    unknown = described(demo, own, LogitLens())
     assert all(noun.flagged is None for noun in unknown.nouns)
     assert {noun.noun for noun in unknown.nouns} <= set(said_words(unknown.nouns[0].caption)) - {"a", "on"}
     assert len(unknown.nouns) >= len(found.nouns)
     with pytest.raises(SelectionError, match="nothing is known"):
-        hallucination(demo, LogitLens(), own, scenes)
+        cause_hallucination(demo, own, scenes, LogitLens())

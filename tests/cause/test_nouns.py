@@ -44,18 +44,22 @@ def test_content_words_leave_function_words_out_and_cover_their_tokens(tokenizer
 
 
 def test_a_swapped_noun_is_of_its_sort_and_all_else_stays(tokenizer):
-    ids = content_ids(tokenizer, " a cat, two elephants and a red circle on grass")
+    ids = content_ids(tokenizer, " a giraffe, two elephants and a red circle on grass")
     nouns = known_nouns(tokenizer, ids)
-    there = frozenset({"cat", "elephant", "circle"})
-    seen = set()
+    there = frozenset({"giraffe", "elephant", "circle"})
+    swaps, longer = set(), set()
     for seed in range(12):
-        caption, index, new = swapped(tokenizer, ids, nouns, there, np.random.default_rng(seed))
-        old = nouns[index]
+        caption, (new, *around) = swapped(tokenizer, ids, nouns, there, np.random.default_rng(seed))
+        (old,) = [noun for noun in nouns if noun.key not in {other.key for other in around}]
         assert new.key not in there and new.key in {n.key for n in known_nouns(tokenizer, caption)}
         before, after = text(tokenizer, ids).split(), text(tokenizer, caption).split()
         assert len(before) == len(after) and sum(a != b for a, b in zip(before, after, strict=True)) == 1
         assert caption[new.steps[0]] in noun_ids(tokenizer, new.key)
-        seen.add(old.key)
-    assert len(seen) > 1
+        assert {*known_nouns(tokenizer, caption)} == {new, *around}
+        swaps.add(old.key)
+        longer.add(len(caption) - len(ids))
+    assert len(swaps) > 1 and len(longer) > 1
     assert swapped(tokenizer, ids, nouns, frozenset(), np.random.default_rng(0)) is None
+    _, kept = swapped(tokenizer, ids, nouns, frozenset({"giraffe", "circle"}), np.random.default_rng(0))
+    assert "elephant" not in {noun.key for noun in kept}
     assert isinstance(nouns[0], Noun)

@@ -64,9 +64,11 @@ def own_cases(items: Sequence[Item]) -> tuple[Case, ...]:
     return tuple(Case(item.name, item.prompt, item) for item in items)
 
 
-def as_cases(
-    data: str | Path | Sequence[Item] | Sequence[Case], prompt: str | None = None
-) -> tuple[Case, ...]:
+Data = str | Path | Sequence[Item] | Sequence[Case]
+"""What people have: a folder or file, items, or cases."""
+
+
+def as_cases(data: Data, prompt: str | None = None) -> tuple[Case, ...]:
     """Cases of whatever people have: a folder or file, items, or cases as they are.
 
     Raises:

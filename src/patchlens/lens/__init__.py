@@ -11,6 +11,7 @@ from patchlens.lens.latent import LatentLens as LatentLens
 from patchlens.lens.lens import JSON as JSON
 from patchlens.lens.lens import Lens as Lens
 from patchlens.lens.logit import LogitLens as LogitLens
+from patchlens.lens.open import LensLike as LensLike
 from patchlens.lens.open import open_lens as open_lens
 from patchlens.lens.open import save_lens as save_lens
 from patchlens.lens.tuned import TunedLens as TunedLens

@@ -17,6 +17,8 @@ from patchlens.lens.logit import LogitLens
 from patchlens.models.adapter import Adapter
 from patchlens.reading.seal import SUFFIX
 
+LensLike = Lens | str | Path
+"""A lens, its name or its file, as `open_lens` takes it."""
 UNFITTED: dict[str, Callable[[Adapter], Lens]] = {
     "logit": lambda _: LogitLens(),
     "cross": lambda _: CrossLens(),

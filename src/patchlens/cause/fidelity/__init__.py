@@ -1,1 +1,3 @@
-"""Hold the effects that a lens foretells against those that interventions have."""
+"""Whether a lens foretells what the model will say when its state is changed."""
+
+from patchlens.cause.fidelity.foretold import cause_fidelity as cause_fidelity

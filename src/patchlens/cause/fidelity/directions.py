@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from patchlens.axes import PositionKind
-from patchlens.capture import capture
 from patchlens.cause.cases import Case
-from patchlens.errors import DataError, SelectionError
+from patchlens.cause.settings import Basis, Place
+from patchlens.errors import DataError
 from patchlens.lens import Lens
-from patchlens.models.adapter import Adapter
-from patchlens.models.inputs import Inputs, prepare
 from patchlens.models.unembed import Unembed
 from patchlens.progress import Progress
+from patchlens.run import Model
 
-Basis = Literal["principal", "lens"]
-BASES: Final[tuple[Basis, ...]] = ("principal", "lens")
-At = Literal["last", "patches"]
-PLACES: Final[tuple[At, ...]] = ("last", "patches")
+PLACES: Final[dict[Place, str | int]] = {"last": -1, "patches": "patches"}
+"""Positions of the prompt whose states are changed: the one that predicts the answer's first token, or all
+patches."""
 _MOST_STATES: Final = 4096
 _DRAWS: Final = 1024
 _STEPS: Final = 60
@@ -51,25 +47,8 @@ class Axes:
         return ((states - self.mean) @ self.directions.T).abs().mean(0)
 
 
-def positions_of(inputs: Inputs, at: At) -> tuple[int, ...]:
-    """Positions where states are changed: the one that predicts the answer's first token, or all patches.
-
-    Raises:
-        SelectionError: patches have no positions here.
-    """
-    if at == "last":
-        return (inputs.n_prompt - 1,)
-    found = np.flatnonzero(inputs.places.kind == PositionKind.PATCH)
-    if not found.size:
-        raise SelectionError(
-            "no patch has a state at every layer here, as pictures that are read by cross-attention have "
-            "none: change the states of the last position"
-        )
-    return tuple(found.tolist())
-
-
 def reference_states(
-    adapter: Adapter, cases: Sequence[Case], layers: Sequence[int], at: At, tell: Progress
+    model: Model, cases: Sequence[Case], layers: Sequence[int], at: Place, tell: Progress
 ) -> dict[int, States]:
     """States of some layers in pictures kept for that, before the final norm, in float32 on the CPU.
 
@@ -79,15 +58,15 @@ def reference_states(
         DataError: fewer than two states, which have no direction in which they differ.
     """
     per_case = max(1, _MOST_STATES // max(1, len(cases)))
+    asked = ((case.open(), case.prompt) for case in cases)
+    traces = model.trace_many(asked, max_new_tokens=0, layers=layers, positions=PLACES[at])
     found: list[Tensor] = []
-    for number, case in enumerate(cases):
+    for number, trace in enumerate(traces):
         tell("reference", number, len(cases))
-        inputs = prepare(adapter, case.prompt, case.open())
-        positions = positions_of(inputs, at)
-        step = -(-len(positions) // per_case)
-        found.append(capture(adapter, inputs, layers=layers, positions=positions[::step]).resid.float().cpu())
+        step = -(-trace.resid.shape[1] // per_case)
+        found.append(trace.resid[:, ::step].float().cpu())
     tell("reference", len(cases), len(cases))
-    together = torch.cat(found, 1) if found else torch.empty(len(layers), 0, adapter.d_model)
+    together = torch.cat(found, 1) if found else torch.empty(len(layers), 0, model.d_model)
     if together.shape[1] < 2:
         raise DataError("directions are taken from how states differ: give two pictures or more as reference")
     return dict(zip(layers, together, strict=True))

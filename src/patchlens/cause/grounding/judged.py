@@ -53,7 +53,7 @@ class Judged(Finding):
 
 
 def judge(case: Case, record: Record) -> Verdicts:
-    """Judge what `patchlens.cause.grounding.measure` noted of a case."""
+    """Judge what `patchlens.cause.grounding.answers` noted of a case."""
     if record["blank"]:
         why = "the picture is blank already, so that taking its content away shows nothing"
         return Verdicts(case.name, case.prompt, None, why=why)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -14,18 +13,24 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from patchlens.cause.cases import Case
+from patchlens.cause.cases import Case, Data, as_cases
+from patchlens.cause.hallucination.noun_scores import (
+    LENS,
+    MEAN,
+    SCORES,
+    UNITS,
+    Scores,
+    noun_scores,
+    whole_caption,
+)
 from patchlens.cause.hallucination.nouns import content_words, known_nouns
 from patchlens.cause.hallucination.rows import Chosen
-from patchlens.cause.hallucination.scores import LENS, MEAN, SCORES, UNITS, noun_scores
-from patchlens.cause.ledger import Ledger, Record, each, head_of
+from patchlens.cause.ledger import Record
+from patchlens.cause.runner import Experiment
 from patchlens.errors import SelectionError
-from patchlens.lens import Lens
-from patchlens.models.adapter import Adapter
-from patchlens.models.generate import generate_greedy
-from patchlens.models.inputs import prepare
-from patchlens.models.tokens import answer_text
+from patchlens.lens import LensLike, open_lens
 from patchlens.progress import Progress, silent
+from patchlens.run import Model
 from patchlens.views.words import visible_text
 
 
@@ -58,47 +63,49 @@ class Described:
 
 
 def described(
-    adapter: Adapter,
-    lens: Lens,
-    cases: Sequence[Case],
+    model: Model,
+    data: Data,
+    lens: LensLike,
     chosen: Chosen | None = None,
     *,
     max_new_tokens: int = 40,
-    path: Path | None = None,
-    tell: Progress | None = None,
+    out: Path | None = None,
+    progress: Progress = silent,
 ) -> Described:
     """Let the model describe pictures and score the nouns it says, as `noun_scores`.
 
     Args:
-        adapter: the model.
+        model: what `patchlens.load` returns.
+        data: pictures, each with a prompt that asks for a caption.
         lens: gives the first of the scores.
-        cases: pictures, each with a prompt that asks for a caption.
         chosen: layers and thresholds chosen where the truth is known (`calibrated`); nouns are then those of
             the bench's things. None takes the middle layer and every content word, and flags nothing.
         max_new_tokens: longest caption.
-        path: file of records, to go on from when stopped.
-        tell: told how much is done.
+        out: file of records, to go on from when stopped.
+        progress: told how much is done.
 
     Raises:
         SelectionError: no caption has a noun.
     """
+    reader = open_lens(lens, model)
 
     def one(case: Case) -> Record:
-        inputs = prepare(adapter, case.prompt, case.open())
-        caption = generate_greedy(adapter, inputs, max_new_tokens)
-        nouns = (known_nouns if chosen is not None else content_words)(adapter.tokenizer, caption)
-        said = answer_text(adapter.tokenizer, caption)
-        scores = noun_scores(adapter, lens, inputs, caption, nouns) if nouns else {}
-        return {"caption": said, "nouns": [noun.key for noun in nouns], "scores": scores}
+        pictures = case.open()
+        said = model.trace(pictures, case.prompt, max_new_tokens=max_new_tokens, layers=0).answer
+        nouns = (known_nouns if chosen is not None else content_words)(model.tokenizer, said.ids)
+        scores: Scores = {}
+        if nouns:
+            scores = noun_scores(whole_caption(model, pictures, case.prompt, said.ids), reader, nouns)
+        return {"caption": said.text, "nouns": [noun.key for noun in nouns], "scores": scores}
 
-    parameters = {"lens": lens.name, "max_new_tokens": max_new_tokens, "known": chosen is not None}
-    head = head_of("nouns of captions", adapter, cases, parameters)
-    records = each(cases, one, Ledger(path, head), tell or silent)
+    parameters = {"lens": reader.name, "max_new_tokens": max_new_tokens, "known": chosen is not None}
+    trial = Experiment("nouns of captions", model, as_cases(data), parameters, out, progress)
+    records = trial.records(one)
     named = [record for record in records.values() if record["nouns"]]
     if not named:
         first = next(iter(records.values()))["caption"]
         raise SelectionError(
-            f"no noun was found in what {adapter.name} says of these pictures, such as {first!r:.80}"
+            f"no noun was found in what {model.name} says of these pictures, such as {first!r:.80}"
         )
     layers = dict(chosen.layers) if chosen is not None else _middle(named[0]["scores"])
     found = [
@@ -106,7 +113,7 @@ def described(
         for name, record in records.items()
         for number in range(len(record["nouns"]))
     ]
-    return Described(adapter.name, lens.name, layers, tuple(found), _notes(chosen))
+    return Described(model.name, reader.name, layers, tuple(found), _notes(chosen))
 
 
 def print_described(found: Described, console: Console) -> None:

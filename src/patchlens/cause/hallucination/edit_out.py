@@ -9,18 +9,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from patchlens.causal import Intervention, Project, concept_directions, rerun
+from patchlens.causal import Intervention, Project, concept_directions
 from patchlens.cause.hallucination.nouns import Noun, known_nouns, noun_ids
 from patchlens.lens.cross import fully_attended
 from patchlens.lens.embedding import EmbeddingLens
 from patchlens.models.adapter import Adapter
-from patchlens.models.inputs import Inputs
+from patchlens.trace import Trace
 
 WINDOWS: Final = ("entry", "all", "upper half")
 """Layers at which a noun is taken out: where patches enter the decoder, all below the last, or late ones."""
 
 
-def without(adapter: Adapter, inputs: Inputs, key: str, window: str) -> Intervention:
+def without(adapter: Adapter, key: str, window: str) -> Intervention:
     """Take the directions of a noun's tokens out of all patches.
 
     Where patches are positions: the tokens' input embeddings and the directions that raise their logits
@@ -30,7 +30,6 @@ def without(adapter: Adapter, inputs: Inputs, key: str, window: str) -> Interven
 
     Args:
         adapter: the model.
-        inputs: the prompt with its picture.
         key: a concept or word.
         window: one of `WINDOWS`; vision states know the first only.
 
@@ -39,7 +38,7 @@ def without(adapter: Adapter, inputs: Inputs, key: str, window: str) -> Interven
     """
     tokens = sorted(noun_ids(adapter.tokenizer, key))
     wanted = concept_directions(adapter, tokens)
-    if inputs.vision_places is not None:
+    if adapter.cross_blocks:
         return Project(_read_back(adapter, wanted), "patches", 0)
     end = adapter.n_layers
     layers = {"entry": range(1), "all": range(end), "upper half": range(end // 2, end)}[window]
@@ -47,25 +46,18 @@ def without(adapter: Adapter, inputs: Inputs, key: str, window: str) -> Interven
     return Project(torch.cat([wanted, torch.nn.functional.normalize(rows, dim=-1)]), "patches", layers)
 
 
-def windows_of(inputs: Inputs) -> tuple[str, ...]:
+def windows_of(adapter: Adapter) -> tuple[str, ...]:
     """Windows that are tried on validation pictures."""
-    return WINDOWS if inputs.vision_places is None else WINDOWS[:1]
+    return WINDOWS[:1] if adapter.cross_blocks else WINDOWS
 
 
 def edited(
-    adapter: Adapter,
-    inputs: Inputs,
-    nouns: Sequence[Noun],
-    chosen: int,
-    other: str,
-    windows: Sequence[str],
-    most: int,
+    trace: Trace, nouns: Sequence[Noun], chosen: int, other: str, windows: Sequence[str], most: int
 ) -> list[dict[str, Any]]:
-    """Generate again without a noun, and without another one that is neither said nor there.
+    """Let the model answer again without a noun, and without another one that is neither said nor there.
 
     Args:
-        adapter: the model.
-        inputs: the prompt with its picture.
+        trace: of the prompt.
         nouns: those of the plain caption.
         chosen: which of them is edited out.
         other: key of the control.
@@ -78,10 +70,10 @@ def edited(
     """
     gone = nouns[chosen].key
     rest = {noun.key for noun in nouns} - {gone}
-    runs = [without(adapter, inputs, key, window) for window in windows for key in (gone, other)]
+    runs = [without(trace.adapter, key, window) for window in windows for key in (gone, other)]
     said = [
-        {noun.key for noun in known_nouns(adapter.tokenizer, caption)}
-        for caption in rerun(adapter, inputs).answers(runs, most)
+        {noun.key for noun in known_nouns(trace.adapter.tokenizer, caption.ids)}
+        for caption in trace.answers(runs, most)
     ]
 
     def lost(keys: set[str]) -> float | None:

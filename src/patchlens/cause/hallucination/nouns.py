@@ -13,7 +13,7 @@ import numpy as np
 from patchlens.data.words import first_pieces
 from patchlens.models.tokens import content_ids
 from patchlens.scenes.phrases import english_article
-from patchlens.scenes.vocabulary import CONCEPTS, OBJECTS, SHAPES, names
+from patchlens.scenes.vocabulary import CONCEPTS, OBJECTS, SHAPES, Concept, names
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -99,7 +99,7 @@ def swapped(
     nouns: Sequence[Noun],
     there: frozenset[str],
     rng: np.random.Generator,
-) -> tuple[tuple[int, ...], int, Noun] | None:
+) -> tuple[tuple[int, ...], tuple[Noun, ...]] | None:
     """A caption with one noun that is true swapped for one of the same sort that is not in the picture.
 
     The number is kept, and so is "a" or "an", so that the caption reads no worse than before.
@@ -112,29 +112,47 @@ def swapped(
         rng: chooses the noun and what takes its place.
 
     Returns:
-        The new caption, which noun was swapped, and what stands there now; None where no noun can be.
+        The new caption, with what stands there now and then the other nouns that are true, where they stand
+        in it; None where no noun can be swapped.
     """
-    said = {noun.key for noun in nouns} | there
     free = [n for n, noun in enumerate(nouns) if noun.key in there]
     rng.shuffle(free)
     for index in free:
         old = nouns[index]
-        tokens = [ids[step] for step in old.steps]
-        concept = CONCEPTS[old.key]
-        plural = tokens == content_ids(tokenizer, f" {concept.plural}") and concept.plural != concept.key
-        fits = [
-            own
-            for own in (OBJECTS if concept.sort == "object" else SHAPES)
-            if own.key not in said and english_article(own.key) == english_article(old.key)
-        ]
-        if not fits or (not plural and tokens != content_ids(tokenizer, f" {concept.key}")):
+        start, end = old.steps[0], old.steps[-1] + 1
+        is_plural = _is_plural(tokenizer, old.key, list(ids[start:end]))
+        fits = _of_its_sort(old.key, {noun.key for noun in nouns} | there)
+        if not fits or is_plural is None:
             continue
         new = fits[int(rng.integers(len(fits)))]
-        put = content_ids(tokenizer, f" {new.plural if plural else new.key}")
-        start, end = old.steps[0], old.steps[-1] + 1
-        caption = (*ids[:start], *put, *ids[end:])
-        return caption, index, Noun(new.key, tuple(range(start, start + len(put))))
+        put = content_ids(tokenizer, f" {new.plural if is_plural else new.key}")
+        longer = len(put) - (end - start)
+        around = [
+            Noun(noun.key, tuple(step + longer * (step >= end) for step in noun.steps))
+            for n, noun in enumerate(nouns)
+            if n != index and noun.key in there
+        ]
+        return (*ids[:start], *put, *ids[end:]), (
+            Noun(new.key, tuple(range(start, start + len(put)))),
+            *around,
+        )
     return None
+
+
+def _is_plural(tokenizer: PreTrainedTokenizerBase, key: str, tokens: list[int]) -> bool | None:
+    """Whether these are the tokens of a concept's English plural; None where they are of neither number."""
+    plural = CONCEPTS[key].plural
+    if plural != key and tokens == content_ids(tokenizer, f" {plural}"):
+        return True
+    return False if tokens == content_ids(tokenizer, f" {key}") else None
+
+
+def _of_its_sort(key: str, said: set[str] | frozenset[str]) -> list[Concept]:
+    return [
+        own
+        for own in (OBJECTS if CONCEPTS[key].sort == "object" else SHAPES)
+        if own.key not in said and english_article(own.key) == english_article(key)
+    ]
 
 
 @cache

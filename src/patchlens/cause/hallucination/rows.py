@@ -16,7 +16,7 @@ from patchlens.cause.hallucination.detection import (
     jackknifed_f1,
     shuffles,
 )
-from patchlens.cause.hallucination.scores import LENS, OWN, SCORES
+from patchlens.cause.hallucination.noun_scores import LENS, OWN, SCORES
 from patchlens.errors import SelectionError
 
 SETS: Final = {"own": "made up by the model", "planted": "planted"}

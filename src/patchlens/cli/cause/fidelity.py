@@ -25,7 +25,7 @@ from patchlens.selection import parse_numbers
 
 if TYPE_CHECKING:
     from patchlens.lens import Lens
-    from patchlens.models.adapter import Adapter
+    from patchlens.run import Model
 
 _REFERENCE = 128
 
@@ -76,8 +76,8 @@ def fidelity(
     with progress_display() as tell:
         tell("loading the model", 0, 1)
         from patchlens.cause.cases import drawn_cases, own_cases
-        from patchlens.cause.fidelity.measure import FidelitySettings
-        from patchlens.cause.fidelity.measure import fidelity as run
+        from patchlens.cause.fidelity import cause_fidelity
+        from patchlens.cause.settings import FidelitySettings
         from patchlens.fit import read_items
         from patchlens.run import load
         from patchlens.scenes.questions import ask
@@ -90,25 +90,25 @@ def fidelity(
             if reference is None
             else own_cases(read_items(reference, prompt))
         )
-        adapter = load(model, dtype=dtype, device_map=device_map).adapter
-        adapter.prove()
+        loaded = load(model, dtype=dtype, device_map=device_map)
+        loaded.adapter.prove()
         tell("loading the model", 1, 1)
-        finding = run(
-            adapter, _lenses(adapter, lens), cases, kept, settings, about=about, path=out, tell=tell
+        finding = cause_fidelity(
+            loaded, cases, _lenses(loaded, lens), kept, settings, about=about, out=out, progress=tell
         )
     tell_finding(finding, out, json=json)
 
 
-def _lenses(adapter: Adapter, wanted: list[str] | None) -> dict[str, Lens]:
+def _lenses(model: Model, wanted: list[str] | None) -> dict[str, Lens]:
     """The lenses by name, the logit lens first; of those that come with a model, those that can be asked."""
     from patchlens.demo import bundled_lenses
     from patchlens.lens.open import open_lens
 
-    names = dict.fromkeys(["logit", *(wanted or bundled_lenses(adapter.name))])
+    names = dict.fromkeys(["logit", *(wanted or bundled_lenses(model.name))])
     found: dict[str, Lens] = {}
     for name in names:
         short = Path(name).stem
-        found[name if short in found else short] = open_lens(name, adapter)
+        found[name if short in found else short] = open_lens(name, model)
     if wanted:
         return found
     return {name: lens for name, lens in found.items() if lens.has_distribution}

@@ -54,18 +54,25 @@ def grounding(
     check_writable(json, ".json")
     with progress_display(long=True) as tell:
         tell("loading the model", 0, 1)
-        from patchlens.cause.grounding.measure import Asked
-        from patchlens.cause.grounding.measure import grounding as judge_all
-        from patchlens.cause.grounding.planted import ask_planted
+        from patchlens.cause.grounding import ask_planted, cause_grounding
         from patchlens.cause.grounding.words import print_words
+        from patchlens.cause.settings import GroundingSettings
         from patchlens.run import load
 
         cases, about = cases_of(picture, prompt, data, seeds, scenes, ask_planted)
         drawn = picture is None and data is None
-        asked = Asked(begun, max_new_tokens, others, seed, planted=drawn and begun is None)
-        adapter = load(model, dtype=dtype, device_map=device_map).adapter
+        settings = GroundingSettings(begun, others, max_new_tokens, seed)
+        loaded = load(model, dtype=dtype, device_map=device_map)
         tell("loading the model", 1, 1)
-        found = judge_all(adapter, cases, about, asked, path=out, tell=tell)
+        found = cause_grounding(
+            loaded,
+            cases,
+            settings,
+            planted=drawn and begun is None,
+            about=about,
+            out=out,
+            progress=tell,
+        )
     tell_finding(found, out, json=json)
     if not drawn:
         print_words(found, stdout_console())

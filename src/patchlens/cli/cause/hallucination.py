@@ -32,7 +32,7 @@ from patchlens.progress import Tell
 if TYPE_CHECKING:
     from patchlens.cause.cases import Case
     from patchlens.lens import Lens
-    from patchlens.models.adapter import Adapter
+    from patchlens.run import Model
 
 
 @causes.command()
@@ -70,8 +70,8 @@ def hallucination(
     with progress_display() as tell:
         tell("loading the model", 0, 1)
         from patchlens.cause.cases import drawn_cases
-        from patchlens.cause.hallucination.measure import HallucinationSettings, caption_question
-        from patchlens.cause.hallucination.measure import hallucination as run
+        from patchlens.cause.hallucination import caption_question, cause_hallucination
+        from patchlens.cause.settings import HallucinationSettings
         from patchlens.demo import bundled_models
         from patchlens.lens.open import open_lens
         from patchlens.run import load
@@ -82,20 +82,22 @@ def hallucination(
         are_own = picture is not None or data is not None
         knows_scenes = not are_own or model in bundled_models()
         kept = drawn_cases(caption_question, 1, validation, first=VALIDATION_SEEDS) if knows_scenes else ()
-        adapter = load(model, dtype=dtype, device_map=device_map).adapter
-        adapter.prove()
-        chosen = open_lens(lens or ("cross" if adapter.cross_blocks else "logit"), adapter)
+        loaded = load(model, dtype=dtype, device_map=device_map)
+        loaded.adapter.prove()
+        chosen = open_lens(lens or ("cross" if loaded.adapter.cross_blocks else "logit"), loaded)
         tell("loading the model", 1, 1)
         if are_own:
-            _describe(adapter, chosen, cases, kept, max_new_tokens, out, json, tell)
+            _describe(loaded, chosen, cases, kept, max_new_tokens, out, json, tell)
             return
         settings = HallucinationSettings(max_new_tokens, edit, seed)
-        finding = run(adapter, chosen, cases, kept, settings, about=about, path=out, tell=tell)
+        finding = cause_hallucination(
+            loaded, cases, kept, chosen, settings, about=about, out=out, progress=tell
+        )
     tell_finding(finding, out, json=json)
 
 
 def _describe(
-    adapter: Adapter,
+    model: Model,
     lens: Lens,
     cases: tuple[Case, ...],
     validation: tuple[Case, ...],
@@ -105,12 +107,12 @@ def _describe(
     tell: Tell,
 ) -> None:
     """Pictures of no known truth: scores, and flags where validation scenes calibrate them."""
-    from patchlens.cause.hallucination.described import described, print_described
-    from patchlens.cause.hallucination.measure import calibrated
+    from patchlens.cause.hallucination import calibrated, described
+    from patchlens.cause.hallucination.described import print_described
     from patchlens.files import write_atomically
 
-    chosen = calibrated(adapter, lens, validation, tell) if validation else None
-    found = described(adapter, lens, cases, chosen, max_new_tokens=max_new_tokens, path=out, tell=tell)
+    chosen = calibrated(model, validation, lens, tell) if validation else None
+    found = described(model, cases, lens, chosen, max_new_tokens=max_new_tokens, out=out, progress=tell)
     if json is not None:
         write_atomically(json, found.to_json())
     print_described(found, stdout_console())

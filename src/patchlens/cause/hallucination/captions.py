@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from patchlens.cause.cases import Case
+from patchlens.cause.cases import Case, Data, as_cases
 from patchlens.cause.finding import Finding
 from patchlens.cause.hallucination.edit_out import edited, windows_of
+from patchlens.cause.hallucination.noun_scores import noun_scores, whole_caption
 from patchlens.cause.hallucination.nouns import Noun, known_nouns, swapped
 from patchlens.cause.hallucination.rows import Chosen, choose, rows_of, sentence_of
-from patchlens.cause.hallucination.scores import noun_scores
-from patchlens.cause.ledger import Ledger, Record, each, head_of
+from patchlens.cause.ledger import Record
+from patchlens.cause.runner import Experiment
+from patchlens.cause.settings import HallucinationSettings
 from patchlens.errors import SelectionError
-from patchlens.lens import Lens
-from patchlens.models.adapter import Adapter
-from patchlens.models.generate import generate_greedy
-from patchlens.models.inputs import Inputs, prepare
+from patchlens.lens import Lens, LensLike, open_lens
 from patchlens.progress import Progress, silent
+from patchlens.run import Model
 from patchlens.scenes.questions import Question, ask
 from patchlens.scenes.scene import Scene
 from patchlens.scenes.vocabulary import OBJECTS, SHAPES
+from patchlens.trace import Trace
 
-MOST_TOKENS: Final = 40
 _TRIED: Final = 12
 """Validation captions of which a true noun is edited out."""
 _EVERY: Final = 3
@@ -37,32 +37,21 @@ _LONGER: Final = 6
 _THINGS: Final = tuple(concept.key for concept in (*OBJECTS, *SHAPES))
 
 
-@dataclass(frozen=True)
-class HallucinationSettings:
-    """``max_new_tokens`` bounds a caption; ``edit`` also takes nouns out and generates again; ``seed`` is of
-    what is drawn at random: the swapped nouns, those of the control, and resamples.
-    """
-
-    max_new_tokens: int = MOST_TOKENS
-    edit: bool = True
-    seed: int = 0
-
-
 def caption_question(scene: Scene, rng: np.random.Generator) -> Question | None:
     """Ask for an English caption of a scene with several things; others are passed over."""
     return ask(scene, rng, "caption", "en") if len(scene.objects) > 1 else None
 
 
-def hallucination(
-    adapter: Adapter,
-    lens: Lens,
-    cases: Sequence[Case],
-    validation: Sequence[Case],
+def cause_hallucination(
+    model: Model,
+    data: Data,
+    validation: Data,
+    lens: LensLike,
     settings: HallucinationSettings | None = None,
     *,
     about: str = "",
-    path: Path | None = None,
-    tell: Progress | None = None,
+    out: Path | None = None,
+    progress: Progress = silent,
 ) -> Finding:
     """Score the nouns of captions of drawn scenes, whose truth is known, and edit nouns out.
 
@@ -73,66 +62,57 @@ def hallucination(
     (`patchlens.cause.hallucination.edit_out`).
 
     Args:
-        adapter: the model.
-        lens: gives the first of the scores.
-        cases: drawn scenes that ask for a caption (`caption_question`).
+        model: what `patchlens.load` returns.
+        data: drawn scenes that ask for a caption (`caption_question`).
         validation: other such scenes.
+        lens: gives the first of the scores.
         settings: sizes and seed.
-        about: of the cases, in words.
-        path: file of records, to go on from when stopped.
-        tell: told how much is done.
+        about: of the scenes, in words.
+        out: file of records, to go on from when stopped.
+        progress: told how much is done.
 
     Raises:
         SelectionError: a case is no drawn scene, so nothing is known of it, or the model names nothing.
         DataError: the file is of another run.
     """
-    own, told = settings or HallucinationSettings(), tell or silent
-    parameters = {**asdict(own), "lens": lens.name, "lens_parameters": dict(lens.params())}
-    ledger = Ledger(path, head_of("hallucination", adapter, [*validation, *cases], parameters))
-    chosen = choose(_made(adapter, lens, validation, own, None, ledger, told), edit=own.edit)
-    records = _made(adapter, lens, cases, own, chosen.window, ledger, told)
+    own, reader = settings or HallucinationSettings(), open_lens(lens, model)
+    cases, kept = as_cases(data), as_cases(validation)
+    parameters = {**asdict(own), "lens": reader.name, "lens_parameters": dict(reader.params())}
+    trial = Experiment("hallucination", model, [*kept, *cases], parameters, out, progress)
+    chosen = choose(_records(trial, reader, kept, own, None), edit=own.edit)
+    records = _records(trial, reader, cases, own, chosen.window)
     rows = rows_of(records, chosen, own.seed)
-    return Finding(
-        "hallucination",
-        adapter.name,
-        f"nouns of captions, scored with the {lens.name} lens · {about}",
-        len(cases),
+    return trial.finding(
+        f"nouns of captions, scored with the {reader.name} lens · {about}",
         rows,
         sentence_of(rows),
-        {**parameters, "validation": len(validation), "chosen": asdict(chosen)},
-        _notes(chosen, records),
+        cases=len(cases),
+        notes=_notes(chosen, records),
+        settled={"validation": len(kept), "chosen": asdict(chosen)},
     )
 
 
-def calibrated(
-    adapter: Adapter, lens: Lens, validation: Sequence[Case], tell: Progress | None = None
-) -> Chosen:
-    """Layers and thresholds as `hallucination` chooses them, without editing.
+def calibrated(model: Model, validation: Data, lens: Lens, progress: Progress = silent) -> Chosen:
+    """Layers and thresholds as `cause_hallucination` chooses them, without editing.
 
     Raises:
         SelectionError: a case is no drawn scene, or the model names nothing in any of them.
     """
-    settings = HallucinationSettings(edit=False)
-    made = _made(adapter, lens, validation, settings, None, Ledger(None, {}), tell or silent)
-    return choose(made, edit=False)
+    cases = as_cases(validation)
+    trial = Experiment("hallucination", model, cases, {}, progress=progress)
+    return choose(_records(trial, lens, cases, HallucinationSettings(edit=False), None), edit=False)
 
 
-def _made(
-    adapter: Adapter,
-    lens: Lens,
-    cases: Sequence[Case],
-    settings: HallucinationSettings,
-    window: str | None,
-    ledger: Ledger,
-    tell: Progress,
+def _records(
+    trial: Experiment, lens: Lens, cases: Sequence[Case], settings: HallucinationSettings, window: str | None
 ) -> list[Record]:
     edited_true = frozenset(case.name for case in (cases[:_TRIED] if window is None else cases[::_EVERY]))
-    one = partial(_one, adapter, lens, settings, window, edited_true)
-    return [record for record in each(cases, one, ledger, tell).values() if record.get("own")]
+    one = partial(_record, trial.model, lens, settings, window, edited_true)
+    return [record for record in trial.records(one, cases).values() if record.get("own")]
 
 
-def _one(
-    adapter: Adapter,
+def _record(
+    model: Model,
     lens: Lens,
     settings: HallucinationSettings,
     window: str | None,
@@ -141,59 +121,38 @@ def _one(
 ) -> Record:
     if case.truth is None:
         raise SelectionError("nothing is known of what this picture shows: take drawn scenes, or score only")
-    inputs = prepare(adapter, case.prompt, case.open())
-    caption = generate_greedy(adapter, inputs, settings.max_new_tokens)
-    nouns = known_nouns(adapter.tokenizer, caption)
+    pictures = case.open()
+    caption = model.trace(pictures, case.prompt, max_new_tokens=settings.max_new_tokens, layers=0)
+    said = caption.answer.ids
+    nouns = known_nouns(model.tokenizer, said)
     if not nouns:
         return {"own": None}
     there = frozenset(thing.name for thing in case.truth.things)
     rng = np.random.default_rng([settings.seed, zlib.crc32(case.name.encode())])
-    score = partial(noun_scores, adapter, lens, inputs)
-    record: Record = {"own": {**_told(nouns, there), "scores": score(caption, nouns)}, "planted": None}
-    swap = swapped(adapter.tokenizer, caption, nouns, there, rng)
-    if swap is not None:
-        record["planted"] = _planted(nouns, there, *swap, score)
+
+    def scored(ids: Sequence[int], nouns: Sequence[Noun]) -> Record:
+        return {
+            "nouns": [noun.key for noun in nouns],
+            "made_up": [noun.key not in there for noun in nouns],
+            "scores": noun_scores(whole_caption(model, pictures, case.prompt, ids), lens, nouns),
+        }
+
+    swap = swapped(model.tokenizer, said, nouns, there, rng)
+    record: Record = {"own": scored(said, nouns), "planted": None if swap is None else scored(*swap)}
     if settings.edit:
-        most, with_true = len(caption) + _LONGER, case.name in edited_true
-        record["edits"] = _edits(adapter, inputs, nouns, there, window, rng, most, with_true)
+        record["edits"] = _edits(caption, nouns, there, window, rng, case.name in edited_true)
     return record
 
 
-def _planted(
-    nouns: Sequence[Noun],
-    there: frozenset[str],
-    caption: tuple[int, ...],
-    index: int,
-    new: Noun,
-    score: Any,
-) -> Record:
-    """Scores of the swapped noun and of the true ones around it; those the model made up are left out."""
-    moved = new.steps[-1] - nouns[index].steps[-1]
-    after = nouns[index].steps[-1]
-    around = [
-        Noun(noun.key, tuple(step + (moved if step > after else 0) for step in noun.steps))
-        for n, noun in enumerate(nouns)
-        if n != index and noun.key in there
-    ]
-    kept = [new, *around]
-    return {**_told(kept, there), "scores": score(caption, kept)}
-
-
-def _told(nouns: Sequence[Noun], there: frozenset[str]) -> Record:
-    return {"nouns": [noun.key for noun in nouns], "made_up": [noun.key not in there for noun in nouns]}
-
-
 def _edits(
-    adapter: Adapter,
-    inputs: Inputs,
+    caption: Trace,
     nouns: Sequence[Noun],
     there: frozenset[str],
     window: str | None,
     rng: np.random.Generator,
-    most: int,
     with_true: bool,
 ) -> list[Record]:
-    windows = windows_of(inputs) if window is None else (window,)
+    windows = windows_of(caption.adapter) if window is None else (window,)
     false = [n for n, noun in enumerate(nouns) if noun.key not in there]
     true = [n for n, noun in enumerate(nouns) if noun.key in there]
     chosen = [*false, *([int(rng.choice(true))] if true and with_true else [])]
@@ -201,7 +160,7 @@ def _edits(
     found: list[Record] = []
     for index in chosen:
         other = str(rng.choice(absent))
-        for one in edited(adapter, inputs, nouns, index, other, windows, most):
+        for one in edited(caption, nouns, index, other, windows, len(caption.answer.ids) + _LONGER):
             found.append({"noun": nouns[index].key, "made_up": index in false, "control": other, **one})
     return found
 
