@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     from patchlens.causal import Replace as Replace
     from patchlens.causal import Swap as Swap
     from patchlens.causal import Zero as Zero
+    from patchlens.cause.fidelity import cause_fidelity as cause_fidelity
+    from patchlens.cause.grounding import cause_grounding as cause_grounding
+    from patchlens.cause.hallucination import cause_hallucination as cause_hallucination
+    from patchlens.cause.settings import FidelitySettings as FidelitySettings
+    from patchlens.cause.settings import GroundingSettings as GroundingSettings
+    from patchlens.cause.settings import HallucinationSettings as HallucinationSettings
     from patchlens.data.item import Item as Item
     from patchlens.data.read import read_items as read_items
     from patchlens.demo import demo_picture as demo_picture
@@ -99,6 +105,12 @@ _HOMES = {
     "Zero": "patchlens.causal",
     "Item": "patchlens.data.item",
     "read_items": "patchlens.data.read",
+    "cause_fidelity": "patchlens.cause.fidelity",
+    "cause_grounding": "patchlens.cause.grounding",
+    "cause_hallucination": "patchlens.cause.hallucination",
+    "FidelitySettings": "patchlens.cause.settings",
+    "GroundingSettings": "patchlens.cause.settings",
+    "HallucinationSettings": "patchlens.cause.settings",
     "read_study": "patchlens.studies.spec.study",
     "run_study": "patchlens.studies.study",
     "demo_picture": "patchlens.demo",

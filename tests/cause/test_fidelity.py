@@ -28,7 +28,7 @@ def cases(start, count):
 
 
 def fidelity(adapter, lenses, own, reference, settings=None, **more):
-    return cause_fidelity(Model(adapter), own, lenses, reference, settings, **more)
+    return cause_fidelity(Model(adapter), own, settings, lenses=lenses, reference=reference, **more)
 
 
 def rows(finding):

@@ -1,6 +1,7 @@
 """Scores of nouns against direct computation, choices made where they should be, and edits that take out."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -163,33 +164,34 @@ def scenes():
 
 def test_a_whole_run_goes_on_and_ends_the_same(demo, scenes, tmp_path):
     path = tmp_path / "a.jsonl"
-    asked = demo, scenes[:3], scenes[3:], "logit", HallucinationSettings(edit=False)
-    whole = cause_hallucination(*asked)
+    asked = partial(cause_hallucination, demo, scenes[:3], lens="logit", validation=scenes[3:])
+    settings = HallucinationSettings(edit=False)
+    whole = asked(settings)
 
     def stop(what, done, total):
         if what == "cases" and done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cause_hallucination(*asked, out=path, progress=stop)
+        asked(settings, out=path, progress=stop)
     assert len(path.read_text().splitlines()) == 3
-    again = cause_hallucination(*asked, out=path)
+    again = asked(settings, out=path)
     assert again.rows == whole.rows and again.parameters["chosen"] == whole.parameters["chosen"]
     assert json.loads(again.to_json())["cases"] == 3
     with pytest.raises(DataError, match="max_new_tokens"):
-        cause_hallucination(*asked[:4], HallucinationSettings(30, edit=False), out=path)
+        asked(HallucinationSettings(30, edit=False), out=path)
 
 
 def test_pictures_of_ones_own_are_scored_and_flagged_only_where_that_is_known(demo, scenes):
     (picture,) = scenes[0].open()
     own = own_cases([Item("mine", "Describe the picture.", (picture,))])
     chosen = calibrated(demo, scenes, LogitLens())
-    found = described(demo, own, LogitLens(), chosen)
+    found = described(demo, own, chosen, lens=LogitLens())
     assert found.nouns and all(noun.flagged in (True, False) for noun in found.nouns)
     assert all(set(names(noun.noun)) & set(said_words(noun.caption)) for noun in found.nouns)
-    unknown = described(demo, own, LogitLens())
+    unknown = described(demo, own)
     assert all(noun.flagged is None for noun in unknown.nouns)
     assert {noun.noun for noun in unknown.nouns} <= set(said_words(unknown.nouns[0].caption)) - {"a", "on"}
     assert len(unknown.nouns) >= len(found.nouns)
     with pytest.raises(SelectionError, match="nothing is known"):
-        cause_hallucination(demo, own, scenes, LogitLens())
+        cause_hallucination(demo, own, validation=scenes)

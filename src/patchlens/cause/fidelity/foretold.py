@@ -14,19 +14,24 @@ from torch import Tensor
 
 from patchlens.axes import check_layers
 from patchlens.causal import Replace
-from patchlens.cause.cases import Case, Data, as_cases
+from patchlens.cause.cases import Case, Data, about_cases, as_cases, drawn_cases
 from patchlens.cause.fidelity.directions import PLACES, Axes, axes_by_lens, reference_states
 from patchlens.cause.fidelity.rows import rows_of, sentence_of
 from patchlens.cause.finding import Finding
 from patchlens.cause.ledger import Record, six_digits
 from patchlens.cause.runner import Experiment
 from patchlens.cause.settings import FidelitySettings, Place
+from patchlens.demo import bundled_lenses
 from patchlens.errors import LensError, SelectionError
 from patchlens.lens import Lens, LensLike, open_lens
 from patchlens.models.unembed import Unembed
 from patchlens.progress import Progress, silent
 from patchlens.run import Model
+from patchlens.scenes.questions import ask
+from patchlens.scenes.seeds import VALIDATION_SEEDS
 
+REFERENCE: Final = 128
+"""Drawn scenes that mean and directions are taken from."""
 _LOGITS_AT_ONCE: Final = 4_000_000
 _FIELDS: Final = ("foretold", "word", "shift", "true", "true_word", "size")
 
@@ -37,11 +42,12 @@ Figures: TypeAlias = tuple[Float[Tensor, " direction"], Float[Tensor, " directio
 def cause_fidelity(
     model: Model,
     data: Data,
-    lenses: Mapping[str, LensLike],
-    reference: Data,
     settings: FidelitySettings | None = None,
     *,
-    about: str = "",
+    prompt: str | None = None,
+    lenses: Mapping[str, LensLike] | None = None,
+    reference: Data | None = None,
+    about: str | None = None,
     out: Path | None = None,
     progress: Progress = silent,
 ) -> Finding:
@@ -57,13 +63,16 @@ def cause_fidelity(
 
     Args:
         model: what `patchlens.load` returns.
-        data: pictures with their questions.
-        lenses: by the name they go under; each must give a distribution at the changed place.
-        reference: other pictures, from which mean and directions are taken.
+        data: a folder, a ``.jsonl`` file or ``scenes:N``, items, or cases.
         settings: what is changed.
-        about: of the pictures, in words.
-        out: file of records, to go on from when stopped.
-        progress: told how much is done.
+        prompt: what to ask of each picture of a folder.
+        lenses: by the name they go under; each must give a distribution at the changed place. `lenses_of` the
+            model if left out.
+        reference: other pictures, from which mean and directions are taken; `REFERENCE` kept drawn scenes if
+            left out.
+        about: what the pictures are, in words.
+        out: NAME.jsonl, a line per case; run again, it goes on from there.
+        progress: told what is being done, how much is done, and of how much.
 
     Raises:
         LensError: a lens gives no distribution.
@@ -71,8 +80,10 @@ def cause_fidelity(
         DataError: the reference is too small, or the file is of another run.
     """
     own, unembed = settings or FidelitySettings(), model.adapter.unembed
-    layers, kept = _layers(model, own), as_cases(reference)
-    opened = {name: open_lens(lens, model) for name, lens in lenses.items()}
+    layers, cases = _layers(model, own), as_cases(data, prompt)
+    kept = _reference() if reference is None else as_cases(reference, prompt)
+    named = lenses_of(model) if lenses is None else lenses
+    opened = {name: open_lens(lens, model) for name, lens in named.items()}
     readers = {name: speaking(name, lens, own.at) for name, lens in opened.items()}
     parameters = {
         **asdict(own),
@@ -80,19 +91,38 @@ def cause_fidelity(
         "lenses": {name: dict(lens.params()) for name, lens in opened.items()},
     }
     beside = {"reference": [case.name for case in kept]}
-    trial = Experiment("fidelity", model, as_cases(data), parameters, out, progress, beside)
+    trial = Experiment("fidelity", model, cases, parameters, out, progress, beside)
     states = reference_states(model, kept, layers, own.at, progress)
     axes = axes_by_lens(own.basis, own.directions, states, readers, unembed, own.seed)
     records = list(trial.records(partial(_record, model, readers, axes, own.at)).values())
     rows = rows_of(records, list(readers), layers, own.basis, own.seed)
     counts = sorted({len(of[layer].directions) for of in axes.values() for layer in layers})
     return trial.finding(
-        f"{_what(own, counts)} taken out of {own.at} at {_where(layers)} · {about}",
+        f"{_what(own, counts)} taken out of {own.at} at {_where(layers)} · {about or about_cases(cases)}",
         rows,
         sentence_of(rows, list(readers)),
-        notes=_notes(own, trial.cases),
+        notes=_notes(own, cases),
         settled={"reference": len(kept), "weights": trial.ledger.head["weights"]},
     )
+
+
+def lenses_of(model: Model, names: Sequence[str] = ()) -> dict[str, Lens]:
+    """The logit lens and others by short names: those asked for by name or file, else those of the model.
+
+    Of lenses that come with a model those are left out that give no distribution.
+
+    Raises:
+        SelectionError, FormatError, LensError: as `patchlens.open_lens`.
+    """
+    found: dict[str, Lens] = {}
+    for name in dict.fromkeys(["logit", *(names or bundled_lenses(model.name))]):
+        short = Path(name).stem
+        found[name if short in found else short] = open_lens(name, model)
+    return {name: lens for name, lens in found.items() if names or lens.has_distribution}
+
+
+def _reference() -> tuple[Case, ...]:
+    return drawn_cases(ask, 1, REFERENCE, first=VALIDATION_SEEDS)
 
 
 def speaking(name: str, lens: Lens, at: Place) -> Lens:

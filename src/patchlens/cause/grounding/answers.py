@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from patchlens.causal import Interventions, Knockout
-from patchlens.cause.cases import Case, Data, as_cases
+from patchlens.cause.cases import Case, Data, about_cases, as_cases
 from patchlens.cause.grounding.judged import Judged, judge, judged
 from patchlens.cause.grounding.planted import planted_tokens, settled
 from patchlens.cause.grounding.replaced import CONTROL, KINDS, OTHER, Kind, Pixels, is_blank, replaced
@@ -41,8 +41,9 @@ def cause_grounding(
     data: Data,
     settings: GroundingSettings | None = None,
     *,
+    prompt: str | None = None,
     planted: bool = False,
-    about: str = "",
+    about: str | None = None,
     out: Path | None = None,
     progress: Progress = silent,
 ) -> Judged:
@@ -55,24 +56,25 @@ def cause_grounding(
 
     Args:
         model: what `patchlens.load` returns.
-        data: questions about pictures.
+        data: a folder, a ``.jsonl`` file or ``scenes:N``, items, or cases.
         settings: how it is asked.
+        prompt: what to ask of each picture of a folder.
         planted: the cases are those of `ask_planted`, so that verdicts can be held against what is known.
-        about: what the cases are, in words.
-        out: file of records, to go on from when stopped.
-        progress: told how much is done.
+        about: what the pictures are, in words.
+        out: NAME.jsonl, a line per case; run again, it goes on from there.
+        progress: told what is being done, how much is done, and of how much.
 
     Raises:
         PromptError, ImageError, PatchlensError: a case cannot be made; says which.
         DataError: the file is of another run.
     """
-    own, cases = settings or GroundingSettings(), as_cases(data)
+    own, cases = settings or GroundingSettings(), as_cases(data, prompt)
     follows = settled(model.tokenizer) if planted else None
     parameters = {**asdict(own), "planted": planted}
     trial = Experiment("grounding", model, cases, parameters, out, progress)
     records = trial.records(partial(_record, model, cases, own, follows))
     verdicts = [judge(case, records[case.name]) for case in cases]
-    return judged(model.name, about, verdicts, parameters)
+    return judged(model.name, about or about_cases(cases), verdicts, parameters)
 
 
 def _record(

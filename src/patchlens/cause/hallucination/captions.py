@@ -11,24 +11,27 @@ from typing import Final
 
 import numpy as np
 
-from patchlens.cause.cases import Case, Data, as_cases
+from patchlens.cause.cases import Case, Data, about_cases, as_cases, drawn_cases
 from patchlens.cause.finding import Finding
 from patchlens.cause.hallucination.edit_out import edited, windows_of
-from patchlens.cause.hallucination.noun_scores import noun_scores, whole_caption
+from patchlens.cause.hallucination.noun_scores import noun_scores, usual_lens, whole_caption
 from patchlens.cause.hallucination.nouns import Noun, known_nouns, swapped
 from patchlens.cause.hallucination.rows import Chosen, choose, rows_of, sentence_of
 from patchlens.cause.ledger import Record
 from patchlens.cause.runner import Experiment
 from patchlens.cause.settings import HallucinationSettings
 from patchlens.errors import SelectionError
-from patchlens.lens import Lens, LensLike, open_lens
+from patchlens.lens import Lens, LensLike
 from patchlens.progress import Progress, silent
 from patchlens.run import Model
 from patchlens.scenes.questions import Question, ask
 from patchlens.scenes.scene import Scene
+from patchlens.scenes.seeds import VALIDATION_SEEDS
 from patchlens.scenes.vocabulary import OBJECTS, SHAPES
 from patchlens.trace import Trace
 
+VALIDATION: Final = 60
+"""Drawn scenes that layers and thresholds are chosen on."""
 _TRIED: Final = 12
 """Validation captions of which a true noun is edited out."""
 _EVERY: Final = 3
@@ -45,11 +48,11 @@ def caption_question(scene: Scene, rng: np.random.Generator) -> Question | None:
 def cause_hallucination(
     model: Model,
     data: Data,
-    validation: Data,
-    lens: LensLike,
     settings: HallucinationSettings | None = None,
     *,
-    about: str = "",
+    lens: LensLike | None = None,
+    validation: Sequence[Case] | None = None,
+    about: str | None = None,
     out: Path | None = None,
     progress: Progress = silent,
 ) -> Finding:
@@ -64,26 +67,26 @@ def cause_hallucination(
     Args:
         model: what `patchlens.load` returns.
         data: drawn scenes that ask for a caption (`caption_question`).
-        validation: other such scenes.
-        lens: gives the first of the scores.
         settings: sizes and seed.
-        about: of the scenes, in words.
-        out: file of records, to go on from when stopped.
-        progress: told how much is done.
+        lens: gives the first of the scores; the logit lens, or cross where pictures need it, if left out.
+        validation: other such scenes; `VALIDATION` kept ones if left out.
+        about: what the scenes are, in words.
+        out: NAME.jsonl, a line per case; run again, it goes on from there.
+        progress: told what is being done, how much is done, and of how much.
 
     Raises:
         SelectionError: a case is no drawn scene, so nothing is known of it, or the model names nothing.
         DataError: the file is of another run.
     """
-    own, reader = settings or HallucinationSettings(), open_lens(lens, model)
-    cases, kept = as_cases(data), as_cases(validation)
+    own, reader = settings or HallucinationSettings(), usual_lens(model, lens)
+    cases, kept = as_cases(data), validation_cases() if validation is None else validation
     parameters = {**asdict(own), "lens": reader.name, "lens_parameters": dict(reader.params())}
     trial = Experiment("hallucination", model, [*kept, *cases], parameters, out, progress)
     chosen = choose(_records(trial, reader, kept, own, None), edit=own.edit)
     records = _records(trial, reader, cases, own, chosen.window)
     rows = rows_of(records, chosen, own.seed)
     return trial.finding(
-        f"nouns of captions, scored with the {reader.name} lens · {about}",
+        f"nouns of captions, scored with the {reader.name} lens · {about or about_cases(cases)}",
         rows,
         sentence_of(rows),
         cases=len(cases),
@@ -92,15 +95,25 @@ def cause_hallucination(
     )
 
 
-def calibrated(model: Model, validation: Data, lens: Lens, progress: Progress = silent) -> Chosen:
+def validation_cases(scenes: int = VALIDATION) -> tuple[Case, ...]:
+    """Drawn scenes that layers and thresholds are chosen on, and nothing is reported of."""
+    return drawn_cases(caption_question, 1, scenes, first=VALIDATION_SEEDS)
+
+
+def calibrated(
+    model: Model,
+    validation: Sequence[Case],
+    lens: LensLike | None = None,
+    progress: Progress = silent,
+) -> Chosen:
     """Layers and thresholds as `cause_hallucination` chooses them, without editing.
 
     Raises:
         SelectionError: a case is no drawn scene, or the model names nothing in any of them.
     """
-    cases = as_cases(validation)
-    trial = Experiment("hallucination", model, cases, {}, progress=progress)
-    return choose(_records(trial, lens, cases, HallucinationSettings(edit=False), None), edit=False)
+    trial = Experiment("hallucination", model, validation, {}, progress=progress)
+    settings = HallucinationSettings(edit=False)
+    return choose(_records(trial, usual_lens(model, lens), validation, settings, None), edit=False)
 
 
 def _records(

@@ -21,6 +21,7 @@ from patchlens.cause.hallucination.noun_scores import (
     UNITS,
     Scores,
     noun_scores,
+    usual_lens,
     whole_caption,
 )
 from patchlens.cause.hallucination.nouns import content_words, known_nouns
@@ -28,7 +29,7 @@ from patchlens.cause.hallucination.rows import Chosen
 from patchlens.cause.ledger import Record
 from patchlens.cause.runner import Experiment
 from patchlens.errors import SelectionError
-from patchlens.lens import LensLike, open_lens
+from patchlens.lens import LensLike
 from patchlens.progress import Progress, silent
 from patchlens.run import Model
 from patchlens.views.words import visible_text
@@ -65,9 +66,10 @@ class Described:
 def described(
     model: Model,
     data: Data,
-    lens: LensLike,
     chosen: Chosen | None = None,
     *,
+    prompt: str | None = None,
+    lens: LensLike | None = None,
     max_new_tokens: int = 40,
     out: Path | None = None,
     progress: Progress = silent,
@@ -76,18 +78,19 @@ def described(
 
     Args:
         model: what `patchlens.load` returns.
-        data: pictures, each with a prompt that asks for a caption.
-        lens: gives the first of the scores.
+        data: a folder, a ``.jsonl`` file, items, or cases; each with a prompt that asks for a caption.
         chosen: layers and thresholds chosen where the truth is known (`calibrated`); nouns are then those of
             the bench's things. None takes the middle layer and every content word, and flags nothing.
+        prompt: what to ask of each picture of a folder.
+        lens: gives the first of the scores; the logit lens, or cross where pictures need it, if left out.
         max_new_tokens: longest caption.
-        out: file of records, to go on from when stopped.
-        progress: told how much is done.
+        out: NAME.jsonl, a line per case; run again, it goes on from there.
+        progress: told what is being done, how much is done, and of how much.
 
     Raises:
         SelectionError: no caption has a noun.
     """
-    reader = open_lens(lens, model)
+    reader = usual_lens(model, lens)
 
     def one(case: Case) -> Record:
         pictures = case.open()
@@ -99,7 +102,7 @@ def described(
         return {"caption": said.text, "nouns": [noun.key for noun in nouns], "scores": scores}
 
     parameters = {"lens": reader.name, "max_new_tokens": max_new_tokens, "known": chosen is not None}
-    trial = Experiment("nouns of captions", model, as_cases(data), parameters, out, progress)
+    trial = Experiment("nouns of captions", model, as_cases(data, prompt), parameters, out, progress)
     records = trial.records(one)
     named = [record for record in records.values() if record["nouns"]]
     if not named:

@@ -12,7 +12,7 @@ from patchlens.axes import PositionKind
 from patchlens.cause.hallucination.nouns import Noun, noun_ids
 from patchlens.cause.ledger import six_digits
 from patchlens.errors import SelectionError
-from patchlens.lens import Lens
+from patchlens.lens import Lens, LensLike, open_lens
 from patchlens.lens.contextual import contextual_maps
 from patchlens.run import Images, Model
 from patchlens.trace import Trace
@@ -26,6 +26,11 @@ _MOST_LAYERS: Final = 9
 
 Scores = dict[str, dict[str, list[float]]]
 """By score and by layer (or pair of layers), one value per noun."""
+
+
+def usual_lens(model: Model, lens: LensLike | None) -> Lens:
+    """A lens as it was asked for, else one that reads the model's patches without a fit."""
+    return open_lens(lens or ("cross" if model.adapter.cross_blocks else "logit"), model)
 
 
 def whole_caption(model: Model, pictures: Images, prompt: str, ids: Sequence[int]) -> Trace:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -22,12 +21,6 @@ from patchlens.cli.cause.shared import (
     tell_finding,
 )
 from patchlens.selection import parse_numbers
-
-if TYPE_CHECKING:
-    from patchlens.lens import Lens
-    from patchlens.run import Model
-
-_REFERENCE = 128
 
 
 @causes.command()
@@ -75,40 +68,26 @@ def fidelity(
     chosen = None if layers is None else tuple(parse_numbers(layers))
     with progress_display() as tell:
         tell("loading the model", 0, 1)
-        from patchlens.cause.cases import drawn_cases, own_cases
-        from patchlens.cause.fidelity import cause_fidelity
+        from patchlens.cause.cases import as_cases
+        from patchlens.cause.fidelity import cause_fidelity, lenses_of
         from patchlens.cause.settings import FidelitySettings
-        from patchlens.fit import read_items
         from patchlens.run import load
         from patchlens.scenes.questions import ask
-        from patchlens.scenes.seeds import VALIDATION_SEEDS
 
         settings = FidelitySettings(chosen, at, basis, directions, seed)  # pyright: ignore[reportArgumentType]
         cases, about = cases_of(picture, prompt, data, seeds, scenes, ask)
-        kept = (
-            drawn_cases(ask, 1, _REFERENCE, first=VALIDATION_SEEDS)
-            if reference is None
-            else own_cases(read_items(reference, prompt))
-        )
+        kept = None if reference is None else as_cases(reference, prompt)
         loaded = load(model, dtype=dtype, device_map=device_map)
         loaded.adapter.prove()
         tell("loading the model", 1, 1)
         finding = cause_fidelity(
-            loaded, cases, _lenses(loaded, lens), kept, settings, about=about, out=out, progress=tell
+            loaded,
+            cases,
+            settings,
+            lenses=lenses_of(loaded, lens or ()),
+            reference=kept,
+            about=about,
+            out=out,
+            progress=tell,
         )
     tell_finding(finding, out, json=json)
-
-
-def _lenses(model: Model, wanted: list[str] | None) -> dict[str, Lens]:
-    """The lenses by name, the logit lens first; of those that come with a model, those that can be asked."""
-    from patchlens.demo import bundled_lenses
-    from patchlens.lens.open import open_lens
-
-    names = dict.fromkeys(["logit", *(wanted or bundled_lenses(model.name))])
-    found: dict[str, Lens] = {}
-    for name in names:
-        short = Path(name).stem
-        found[name if short in found else short] = open_lens(name, model)
-    if wanted:
-        return found
-    return {name: lens for name, lens in found.items() if lens.has_distribution}

@@ -69,19 +69,17 @@ def hallucination(
     check_writable(json, ".json")
     with progress_display() as tell:
         tell("loading the model", 0, 1)
-        from patchlens.cause.cases import drawn_cases
-        from patchlens.cause.hallucination import caption_question, cause_hallucination
+        from patchlens.cause.hallucination import caption_question, cause_hallucination, validation_cases
         from patchlens.cause.settings import HallucinationSettings
         from patchlens.demo import bundled_models
         from patchlens.lens.open import open_lens
         from patchlens.run import load
-        from patchlens.scenes.seeds import VALIDATION_SEEDS
 
         asked = prompt or (_prompt(model in bundled_models()) if picture is not None else None)
         cases, about = cases_of(picture, asked, data, seeds, scenes, caption_question)
         are_own = picture is not None or data is not None
         knows_scenes = not are_own or model in bundled_models()
-        kept = drawn_cases(caption_question, 1, validation, first=VALIDATION_SEEDS) if knows_scenes else ()
+        kept = validation_cases(validation) if knows_scenes else ()
         loaded = load(model, dtype=dtype, device_map=device_map)
         loaded.adapter.prove()
         chosen = open_lens(lens or ("cross" if loaded.adapter.cross_blocks else "logit"), loaded)
@@ -91,7 +89,14 @@ def hallucination(
             return
         settings = HallucinationSettings(max_new_tokens, edit, seed)
         finding = cause_hallucination(
-            loaded, cases, kept, chosen, settings, about=about, out=out, progress=tell
+            loaded,
+            cases,
+            settings,
+            lens=chosen,
+            validation=kept,
+            about=about,
+            out=out,
+            progress=tell,
         )
     tell_finding(finding, out, json=json)
 
@@ -112,7 +117,7 @@ def _describe(
     from patchlens.files import write_atomically
 
     chosen = calibrated(model, validation, lens, tell) if validation else None
-    found = described(model, cases, lens, chosen, max_new_tokens=max_new_tokens, out=out, progress=tell)
+    found = described(model, cases, chosen, lens=lens, max_new_tokens=max_new_tokens, out=out, progress=tell)
     if json is not None:
         write_atomically(json, found.to_json())
     print_described(found, stdout_console())
