@@ -32,6 +32,13 @@ if TYPE_CHECKING:
     from patchlens.causal import Replace as Replace
     from patchlens.causal import Swap as Swap
     from patchlens.causal import Zero as Zero
+    from patchlens.cause.change import cause_change as cause_change
+    from patchlens.cause.finding import Finding as Finding
+    from patchlens.cause.knockout import cause_knockout as cause_knockout
+    from patchlens.cause.patches_choice import cause_patches as cause_patches
+    from patchlens.cause.settings import ChangeSettings as ChangeSettings
+    from patchlens.cause.settings import KnockoutSettings as KnockoutSettings
+    from patchlens.cause.settings import PatchesSettings as PatchesSettings
     from patchlens.demo import demo_picture as demo_picture
     from patchlens.lens import CrossLens as CrossLens
     from patchlens.lens import EmbeddingLens as EmbeddingLens
@@ -95,6 +102,13 @@ _HOMES = {
     "Replace": "patchlens.causal",
     "Swap": "patchlens.causal",
     "Zero": "patchlens.causal",
+    "Finding": "patchlens.cause.finding",
+    "cause_change": "patchlens.cause.change",
+    "ChangeSettings": "patchlens.cause.settings",
+    "cause_knockout": "patchlens.cause.knockout",
+    "KnockoutSettings": "patchlens.cause.settings",
+    "cause_patches": "patchlens.cause.patches_choice",
+    "PatchesSettings": "patchlens.cause.settings",
     "read_study": "patchlens.studies.spec.study",
     "run_study": "patchlens.studies.study",
     "demo_picture": "patchlens.demo",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from patchlens.causal import Together
 from patchlens.causal.places import Stage
-from patchlens.cause.cases import Case, as_cases
+from patchlens.cause.cases import Case, CasesLike, as_cases
 from patchlens.cause.fillers import make_fillers
 from patchlens.cause.finding import Finding, Row
 from patchlens.cause.runner import Experiment
@@ -22,7 +21,6 @@ from patchlens.cause.written import (
     projection,
     swap,
 )
-from patchlens.data.items import Item
 from patchlens.errors import PromptError, SelectionError
 from patchlens.pictures.open import PictureLike
 from patchlens.run import Model
@@ -32,7 +30,7 @@ from patchlens.trace import Trace
 
 def cause_change(
     model: Model,
-    data: str | Path | Sequence[Item] | Sequence[Case],
+    data: CasesLike,
     settings: ChangeSettings,
     *,
     prompt: str | None = None,
@@ -42,9 +40,9 @@ def cause_change(
 
     Args:
         model: what to ask; afterwards it is as it was.
-        data: one picture with its question, as other experiments take many.
+        data: a picture, or an item.
         settings: what to change, together.
-        prompt: what to ask of the picture of a folder.
+        prompt: what to ask of the picture.
         other: the picture that swapped states come from, under the same question.
 
     Raises:

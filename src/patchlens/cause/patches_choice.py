@@ -16,12 +16,11 @@ from patchlens.bench.labels import concept_ids, scene_forms
 from patchlens.causal import Ablate
 from patchlens.causal.pointing import Above, Numbers, Pointing, Top
 from patchlens.cause.answer_word import WordMaps, word_maps
-from patchlens.cause.cases import Case, about_cases, as_cases, drawn_cases
+from patchlens.cause.cases import Case, CasesLike, about_cases, as_cases, drawn_cases
 from patchlens.cause.fillers import case_rng, knows_scenes, make_fillers
 from patchlens.cause.finding import Finding
 from patchlens.cause.patches import MAX_NEW_TOKENS, PointedAblation, ablate_pointed, one_thing
 from patchlens.cause.settings import PatchesSettings
-from patchlens.data.items import Item
 from patchlens.errors import DataError, naming
 from patchlens.lens import Lens, open_lens
 from patchlens.progress import Progress, silent
@@ -38,7 +37,7 @@ Option = tuple[int, Pointing]
 
 def cause_patches(
     model: Model,
-    data: str | Path | Sequence[Item] | Sequence[Case],
+    data: CasesLike,
     settings: PatchesSettings | None = None,
     *,
     prompt: str | None = None,
@@ -51,9 +50,9 @@ def cause_patches(
 
     Args:
         model: what to ask.
-        data: a folder, a ``.jsonl`` file or ``scenes:N``, items, or cases.
+        data: a picture, a folder, a ``.jsonl`` file, ``scenes:N``, items, or cases.
         settings: what is ablated; what it leaves out is settled as `settle` does.
-        prompt: what to ask of each picture of a folder.
+        prompt: what to ask of the picture, or of each of a folder.
         lens: as `patchlens.open_lens` takes it; left out as in `settle`.
         about: what the pictures are, in words.
         out: NAME.jsonl, a line per case; run again, it goes on from there.
