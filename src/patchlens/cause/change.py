@@ -14,7 +14,7 @@ from patchlens.cause.finding import Finding, Row
 from patchlens.cause.runner import Experiment
 from patchlens.cause.settings import ChangeSettings
 from patchlens.cause.written import (
-    Written,
+    WrittenChange,
     ablation,
     addition,
     knocking_out,
@@ -86,9 +86,9 @@ def _swapped_with(model: Model, prompt: str, trace: Trace, other: PictureLike | 
 
 def _read(
     model: Model, case: Case, trace: Trace, settings: ChangeSettings, there: Trace | None
-) -> list[Written]:
+) -> list[WrittenChange]:
     """Each intervention, in the order of the options."""
-    stage, changes = Stage(trace.adapter, trace.told), list[Written]()
+    stage, changes = Stage(trace.adapter, trace.told), list[WrittenChange]()
     if settings.ablate:
         by = make_fillers(model, [case], settings.by, settings.seed).by(case)
         changes += [ablation(text, stage, by) for text in settings.ablate]
@@ -101,7 +101,7 @@ def _read(
 
 
 def _finding(
-    trial: Experiment, changes: Sequence[Written], falls: Sequence[float], texts: Sequence[str]
+    trial: Experiment, changes: Sequence[WrittenChange], falls: Sequence[float], texts: Sequence[str]
 ) -> Finding:
     flips = [float(text != texts[0]) for text in texts[1:]]
     rows = tuple(
@@ -132,7 +132,7 @@ def _finding(
     return trial.finding(about, rows, sentence, notes=_notes(changes), settled=settled)
 
 
-def _notes(changes: Sequence[Written]) -> tuple[str, ...]:
+def _notes(changes: Sequence[WrittenChange]) -> tuple[str, ...]:
     plain = "one case has no interval; the control is the mean over the random changes"
     same = [
         f"{own.name}: these are all there are, so as many at random are the same"
