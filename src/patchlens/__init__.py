@@ -32,12 +32,19 @@ if TYPE_CHECKING:
     from patchlens.causal import Replace as Replace
     from patchlens.causal import Swap as Swap
     from patchlens.causal import Zero as Zero
+    from patchlens.cause.change import cause_change as cause_change
     from patchlens.cause.fidelity import cause_fidelity as cause_fidelity
+    from patchlens.cause.finding import Finding as Finding
     from patchlens.cause.grounding import cause_grounding as cause_grounding
     from patchlens.cause.hallucination import cause_hallucination as cause_hallucination
+    from patchlens.cause.knockout import cause_knockout as cause_knockout
+    from patchlens.cause.patches_choice import cause_patches as cause_patches
+    from patchlens.cause.settings import ChangeSettings as ChangeSettings
     from patchlens.cause.settings import FidelitySettings as FidelitySettings
     from patchlens.cause.settings import GroundingSettings as GroundingSettings
     from patchlens.cause.settings import HallucinationSettings as HallucinationSettings
+    from patchlens.cause.settings import KnockoutSettings as KnockoutSettings
+    from patchlens.cause.settings import PatchesSettings as PatchesSettings
     from patchlens.data.item import Item as Item
     from patchlens.data.read import read_items as read_items
     from patchlens.demo import demo_picture as demo_picture
@@ -111,6 +118,13 @@ _HOMES = {
     "FidelitySettings": "patchlens.cause.settings",
     "GroundingSettings": "patchlens.cause.settings",
     "HallucinationSettings": "patchlens.cause.settings",
+    "Finding": "patchlens.cause.finding",
+    "cause_change": "patchlens.cause.change",
+    "ChangeSettings": "patchlens.cause.settings",
+    "cause_knockout": "patchlens.cause.knockout",
+    "KnockoutSettings": "patchlens.cause.settings",
+    "cause_patches": "patchlens.cause.patches_choice",
+    "PatchesSettings": "patchlens.cause.settings",
     "read_study": "patchlens.studies.spec.study",
     "run_study": "patchlens.studies.study",
     "demo_picture": "patchlens.demo",

@@ -17,4 +17,4 @@ def test_the_python_shown_runs(tmp_path, monkeypatch):
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, PAGE.name, "exec"), names)
-    assert len(names["outcome"].records["photo"]["causal_map"]) == 25
+    assert len(names["found"].records["photo.png"]["causal_map"]) == 25

@@ -154,7 +154,7 @@ def test_flips_and_falls_are_those_of_whole_passes_of_the_model(model, lens, lay
         record = measure(ablation, case)
         trace = ablation.trace(case)
         word = ablation.answer_word(trace.answer.ids)
-        chosen = ablation.pointing.chosen(word_maps(trace, ablation.lens, word).at(layer))
+        chosen = ablation.pointing.chosen(word_maps(trace, ablation.lens, word)[layer])
         rest = np.setdiff1d(np.arange(100), chosen)
         plain = greedy(adapter, trace.inputs, (), module.MAX_NEW_TOKENS)
         for name, numbers in {"pointed": chosen, "rest": rest}.items():

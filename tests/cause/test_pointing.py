@@ -96,10 +96,10 @@ def test_maps_are_in_the_order_of_the_numbers_of_patches_and_add_up_tokens(model
         for ids in ([cat], [dog], [cat, dog])
     )
     by_reading = trace.read(targets=[cat]).patch_map(cat, 3)
-    np.testing.assert_allclose(one.at(3), by_reading.ravel(), atol=1e-5)
-    np.testing.assert_allclose(np.exp(both.values), np.exp(one.values) + np.exp(other.values), rtol=1e-4)
-    with pytest.raises(SelectionError, match="reads no patches at layer 99"):
-        one.at(99)
+    np.testing.assert_allclose(one[3], by_reading.ravel(), atol=1e-5)
+    assert list(one) == list(range(9))
+    for layer in one:
+        np.testing.assert_allclose(np.exp(both[layer]), np.exp(one[layer]) + np.exp(other[layer]), rtol=1e-4)
 
 
 def test_a_lens_without_patches_says_which_one_to_take():
@@ -108,4 +108,6 @@ def test_a_lens_without_patches_says_which_one_to_take():
     word = AnswerWord(frozenset([5]), "a word")
     with pytest.raises(SelectionError, match="choose --lens cross"):
         word_maps(trace, open_lens("logit", crossing.adapter), word)
-    assert word_maps(trace, open_lens("cross", crossing.adapter), word).values.shape[1] == 100
+    maps = word_maps(trace, open_lens("cross", crossing.adapter), word)
+    assert all(len(values) == 100 for values in maps.values())
+    assert [layer - 1 for layer in maps] == list(crossing.adapter.cross_blocks)

@@ -79,6 +79,12 @@ def test_cases_come_from_files_items_or_as_they_are(tmp_path):
     assert read.prompt == "What?" and as_cases(str(tmp_path / "a.jsonl")) == (read,)
     assert as_cases(CASES) == CASES
     assert as_cases([Item("p", "what?", (PICTURE,))])[0].name == "p"
+    for picture, name in ((tmp_path / "a.png", "a.png"), ("a.PNG", "a.PNG"), (PICTURE, "the picture")):
+        (case,) = as_cases(picture, "what?")
+        assert (case.name, case.prompt) == (name, "what?")
+    for wrong, says in ((PICTURE, "what to ask of the picture"), ((), "no cases")):
+        with pytest.raises(SelectionError, match=says):
+            as_cases(wrong)
 
 
 def test_every_kind_of_error_says_which_item_it_is_about():

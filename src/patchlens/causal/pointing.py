@@ -85,14 +85,14 @@ def around(grid: NDArray[np.int64], chosen: Numbers, rng: np.random.Generator) -
 
 
 @dataclass(frozen=True)
-class Block:
+class PatchBlock:
     """The patches around one, itself included; ``centre`` and ``patches`` are numbers."""
 
     centre: int
     patches: Numbers
 
 
-def blocks(grid: NDArray[np.int64], side: int, step: int = 1) -> list[Block]:
+def blocks(grid: NDArray[np.int64], side: int, step: int = 1) -> list[PatchBlock]:
     """Blocks of ``side`` x ``side`` patches around every ``step``-th patch across and down, cut at the edges.
 
     With a side over the step they overlap, as the windows of occlusion maps do (Zeiler & Fergus 2014).
@@ -112,9 +112,9 @@ def blocks(grid: NDArray[np.int64], side: int, step: int = 1) -> list[Block]:
     if not centres.size:
         raise SelectionError(f"with a step of {step} no block fits the picture: choose a smaller one")
     low, high = (side - 1) // 2, side // 2
-    made: list[Block] = []
+    made: list[PatchBlock] = []
     for centre in centres.tolist():
         away = grid[:, 1:] - grid[centre, 1:]
         near = ((away >= -low) & (away <= high)).all(1) & (grid[:, 0] == grid[centre, 0])
-        made.append(Block(centre, np.flatnonzero(near)))
+        made.append(PatchBlock(centre, np.flatnonzero(near)))
     return made

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 from patchlens.axes import PositionKind
@@ -18,6 +19,10 @@ from patchlens.trace import Trace
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+WordMap = Float[NDArray[np.float64], " patch"]
+"""Log-probability of a word, nats; patches in order of their numbers."""
 
 
 @dataclass(frozen=True)
@@ -62,27 +67,8 @@ def answer_word(
     return AnswerWord(frozenset([token]), f"the token {pieces[token]}")
 
 
-@dataclass(frozen=True)
-class WordMaps:
-    """Log-probability of a word under a lens, ``[layer, patch]``, nats; patches in order of their numbers."""
-
-    layers: tuple[int, ...]
-    values: NDArray[np.float64]
-
-    def at(self, layer: int) -> NDArray[np.float64]:
-        """The map of a layer, ``[patch]``.
-
-        Raises:
-            SelectionError: the lens does not read that layer.
-        """
-        if layer not in self.layers:
-            held = ", ".join(map(str, self.layers))
-            raise SelectionError(f"the lens reads no patches at layer {layer}: choose of {held}")
-        return self.values[self.layers.index(layer)]
-
-
-def word_maps(trace: Trace, lens: Lens, word: AnswerWord) -> WordMaps:
-    """Read a word on every patch, its tokens' probabilities added up.
+def word_maps(trace: Trace, lens: Lens, word: AnswerWord) -> dict[int, WordMap]:
+    """Read a word on every patch, its tokens' probabilities added up, layer by layer.
 
     Args:
         trace: of the picture; its layers are read, as far as the lens reads them.
@@ -100,4 +86,5 @@ def word_maps(trace: Trace, lens: Lens, word: AnswerWord) -> WordMaps:
             f"the lens {lens.name} reads no patches of {trace.adapter.name} here: "
             + ("choose --lens cross" if trace.adapter.cross_blocks else "give a picture")
         )
-    return WordMaps(tuple(reading.layers.tolist()), reading.logprobs(ids)[:, rows].astype(np.float64))
+    maps = reading.logprobs(ids)[:, rows].astype(np.float64)
+    return dict(zip(reading.layers.tolist(), maps, strict=True))

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 
 from patchlens.data.item import Item
 from patchlens.data.read import read_items
 from patchlens.errors import SelectionError
-from patchlens.pictures.open import OpenedPicture, open_picture
+from patchlens.pictures.open import PICTURE_SUFFIXES, OpenedPicture, PictureLike, open_picture
 from patchlens.scenes.questions import Question
 from patchlens.scenes.scene import Scene, make_scene
-from patchlens.scenes.seeds import MOST_SEEDS, REPORT_SEEDS
+from patchlens.scenes.seeds import BETWEEN, MOST_SEEDS, REPORT_SEEDS
 from patchlens.scenes.truth import Labelled, labelled_scene
 
-BETWEEN: Final = 1_000_000
-"""How far apart the scenes of two seeds begin."""
 _TRIES: Final = 200
 
 Ask = Callable[[Scene, np.random.Generator], Question | None]
@@ -52,6 +50,10 @@ class Case:
         return self.item.open()
 
 
+CasesLike = PictureLike | Sequence[Item] | Sequence[Case]
+"""What experiments are made on, as `as_cases` takes it."""
+
+
 def own_cases(items: Sequence[Item]) -> tuple[Case, ...]:
     """Cases of pictures or scenes as `patchlens.data.read.read_items` reads them.
 
@@ -64,20 +66,28 @@ def own_cases(items: Sequence[Item]) -> tuple[Case, ...]:
     return tuple(Case(item.name, item.prompt, item) for item in items)
 
 
-Data = str | Path | Sequence[Item] | Sequence[Case]
-"""What people have: a folder or file, items, or cases."""
+def as_cases(data: CasesLike, prompt: str | None = None) -> tuple[Case, ...]:
+    """Cases of whatever people have.
 
-
-def as_cases(data: Data, prompt: str | None = None) -> tuple[Case, ...]:
-    """Cases of whatever people have: a folder or file, items, or cases as they are.
+    Args:
+        data: a picture, a folder, a ``.jsonl`` file, ``scenes:N``, items, or cases as they are.
+        prompt: what to ask of the picture, or of each of a folder.
 
     Raises:
-        DataError, SelectionError: as `patchlens.data.read.read_items` and `own_cases`.
+        SelectionError: a picture without a question, an item without a picture, or nothing at all.
+        DataError: as `patchlens.data.read.read_items`.
     """
-    if isinstance(data, (str, Path)):
+    if isinstance(data, (str, Path)) and Path(data).suffix.lower() not in PICTURE_SUFFIXES:
         return own_cases(read_items(data, prompt))
-    cases = [each for each in data if isinstance(each, Case)]
-    return tuple(cases) or own_cases([each for each in data if isinstance(each, Item)])
+    if not isinstance(data, (list, tuple)):
+        if not prompt:
+            raise SelectionError("say with prompt= what to ask of the picture")
+        picture = cast("PictureLike", data)
+        name = Path(picture).name if isinstance(picture, (str, Path)) else "the picture"
+        return own_cases([Item(name, prompt, (picture,))])
+    if not data:
+        raise SelectionError("there are no cases: give one item or more")
+    return tuple(each if isinstance(each, Case) else own_cases([each])[0] for each in data)
 
 
 def about_cases(cases: Sequence[Case]) -> str:

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from patchlens.causal import Together
 from patchlens.causal.places import Stage
-from patchlens.cause.cases import Case, as_cases
+from patchlens.cause.cases import Case, CasesLike, as_cases
 from patchlens.cause.fillers import make_fillers
 from patchlens.cause.finding import Finding, Row
 from patchlens.cause.runner import Experiment
 from patchlens.cause.settings import ChangeSettings
 from patchlens.cause.written import (
-    Written,
+    WrittenChange,
     ablation,
     addition,
     knocking_out,
     projection,
     swap,
 )
-from patchlens.data.item import Item
 from patchlens.errors import PromptError, SelectionError
 from patchlens.pictures.open import PictureLike
 from patchlens.run import Model
@@ -32,7 +30,7 @@ from patchlens.trace import Trace
 
 def cause_change(
     model: Model,
-    data: str | Path | Sequence[Item] | Sequence[Case],
+    data: CasesLike,
     settings: ChangeSettings,
     *,
     prompt: str | None = None,
@@ -42,9 +40,9 @@ def cause_change(
 
     Args:
         model: what to ask; afterwards it is as it was.
-        data: one picture with its question, as other experiments take many.
+        data: a picture, or an item.
         settings: what to change, together.
-        prompt: what to ask of the picture of a folder.
+        prompt: what to ask of the picture.
         other: the picture that swapped states come from, under the same question.
 
     Raises:
@@ -88,9 +86,9 @@ def _swapped_with(model: Model, prompt: str, trace: Trace, other: PictureLike | 
 
 def _read(
     model: Model, case: Case, trace: Trace, settings: ChangeSettings, there: Trace | None
-) -> list[Written]:
+) -> list[WrittenChange]:
     """Each intervention, in the order of the options."""
-    stage, changes = Stage(trace.adapter, trace.told), list[Written]()
+    stage, changes = Stage(trace.adapter, trace.told), list[WrittenChange]()
     if settings.ablate:
         by = make_fillers(model, [case], settings.by, settings.seed).by(case)
         changes += [ablation(text, stage, by) for text in settings.ablate]
@@ -103,7 +101,7 @@ def _read(
 
 
 def _finding(
-    trial: Experiment, changes: Sequence[Written], falls: Sequence[float], texts: Sequence[str]
+    trial: Experiment, changes: Sequence[WrittenChange], falls: Sequence[float], texts: Sequence[str]
 ) -> Finding:
     flips = [float(text != texts[0]) for text in texts[1:]]
     rows = tuple(
@@ -134,7 +132,7 @@ def _finding(
     return trial.finding(about, rows, sentence, notes=_notes(changes), settled=settled)
 
 
-def _notes(changes: Sequence[Written]) -> tuple[str, ...]:
+def _notes(changes: Sequence[WrittenChange]) -> tuple[str, ...]:
     plain = "one case has no interval; the control is the mean over the random changes"
     same = [
         f"{own.name}: these are all there are, so as many at random are the same"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchlens.causal.places import Stage
-from patchlens.cause.cases import Case, about_cases, as_cases
+from patchlens.cause.cases import Case, CasesLike, about_cases, as_cases
 from patchlens.cause.finding import Finding, Row, compared, looked_at_together
 from patchlens.cause.ledger import Record
 from patchlens.cause.routes import (
@@ -24,7 +24,6 @@ from patchlens.cause.routes import (
 )
 from patchlens.cause.runner import Experiment
 from patchlens.cause.settings import KnockoutSettings
-from patchlens.data.item import Item
 from patchlens.errors import SelectionError
 from patchlens.progress import Progress, silent
 from patchlens.run import Model
@@ -45,7 +44,7 @@ def ask_about_thing(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 def cause_knockout(
     model: Model,
-    data: str | Path | Sequence[Item] | Sequence[Case],
+    data: CasesLike,
     settings: KnockoutSettings | None = None,
     *,
     prompt: str | None = None,
@@ -61,9 +60,9 @@ def cause_knockout(
 
     Args:
         model: what to ask.
-        data: a folder, a ``.jsonl`` file or ``scenes:N``, items, or cases.
+        data: a picture, a folder, a ``.jsonl`` file, ``scenes:N``, items, or cases.
         settings: how.
-        prompt: what to ask of each picture of a folder.
+        prompt: what to ask of the picture, or of each of a folder.
         about: what the pictures are, in words.
         out: NAME.jsonl, a line per case; run again, it goes on from there.
         progress: told how far it is.

@@ -152,7 +152,7 @@ def measure(ablation: PointedAblation, case: Case) -> Record:
     if not trace.answer.ids:
         return {"answer": None}
     word = ablation.answer_word(trace.answer.ids)
-    scores = word_maps(trace, ablation.lens, word).at(ablation.layer)
+    scores = word_maps(trace, ablation.lens, word)[ablation.layer]
     grid, thing = patch_grid(trace.inputs.patch_places), _thing(case, trace)
     chosen = ablation.pointing.chosen(scores)
     sets = _sets(grid, chosen, thing, ablation.draws, case_rng(case, ablation.seed))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from patchlens.axes import check_layers
 from patchlens.causal import Ablate
 from patchlens.causal.pointing import Above, Numbers, Pointing, Top
-from patchlens.cause.answer_word import WordMaps, word_maps
-from patchlens.cause.cases import Case, about_cases, as_cases, drawn_cases
+from patchlens.cause.answer_word import WordMap, word_maps
+from patchlens.cause.cases import Case, CasesLike, about_cases, as_cases, drawn_cases
 from patchlens.cause.fillers import case_rng, knows_scenes, make_fillers
 from patchlens.cause.finding import Finding
 from patchlens.cause.patches import MAX_NEW_TOKENS, PointedAblation, ablate_pointed, one_thing
 from patchlens.cause.settings import PatchesSettings
-from patchlens.data.item import Item
 from patchlens.data.words import concept_ids, scene_forms
 from patchlens.errors import DataError, naming
 from patchlens.lens import Lens, open_lens
@@ -38,7 +37,7 @@ Option = tuple[int, Pointing]
 
 def cause_patches(
     model: Model,
-    data: str | Path | Sequence[Item] | Sequence[Case],
+    data: CasesLike,
     settings: PatchesSettings | None = None,
     *,
     prompt: str | None = None,
@@ -51,9 +50,9 @@ def cause_patches(
 
     Args:
         model: what to ask.
-        data: a folder, a ``.jsonl`` file or ``scenes:N``, items, or cases.
+        data: a picture, a folder, a ``.jsonl`` file, ``scenes:N``, items, or cases.
         settings: what is ablated; what it leaves out is settled as `settle` does.
-        prompt: what to ask of each picture of a folder.
+        prompt: what to ask of the picture, or of each of a folder.
         lens: as `patchlens.open_lens` takes it; left out as in `settle`.
         about: what the pictures are, in words.
         out: NAME.jsonl, a line per case; run again, it goes on from there.
@@ -185,7 +184,7 @@ def choose(
     if not maps:
         name = ablation.model.name
         raise DataError(f"{name} answers none of {scenes} drawn scenes: give --layer and --above")
-    options = [(layer, first) for layer in maps[0][1].layers]
+    options = [(layer, first) for layer in maps[0][1]]
     by_layer = _scores(ablation, maps, options, progress, "choosing the layer")
     layer = max(by_layer, key=lambda option: by_layer[option])[0]
     options = [(layer, pointing) for pointing in pointings if pointing != first]
@@ -194,7 +193,7 @@ def choose(
     return PointingChoice(*order[0], tuple((option, scores[option]) for option in order), len(maps))
 
 
-def _maps(ablation: PointedAblation, case: Case, layers: Sequence[int] | None) -> WordMaps | None:
+def _maps(ablation: PointedAblation, case: Case, layers: Sequence[int] | None) -> dict[int, WordMap] | None:
     """The answer's word on the patches at every layer; None where nothing is said."""
     with naming(case.name):
         trace = ablation.trace(case, layers)
@@ -205,7 +204,7 @@ def _maps(ablation: PointedAblation, case: Case, layers: Sequence[int] | None) -
 
 def _scores(
     ablation: PointedAblation,
-    maps: Sequence[tuple[Case, WordMaps]],
+    maps: Sequence[tuple[Case, Mapping[int, WordMap]]],
     options: Sequence[Option],
     progress: Progress,
     what: str,
@@ -217,8 +216,8 @@ def _scores(
     for number, (case, own) in enumerate(maps):
         progress(what, number, len(maps))
         rng, by = case_rng(case, ablation.seed), ablation.fillers.by(case)
-        chosen = [pointing.chosen(own.at(layer)) for layer, pointing in options]
-        n = own.values.shape[1]
+        chosen = [pointing.chosen(own[layer]) for layer, pointing in options]
+        n = len(own[options[0][0]])
         drawn: list[Numbers] = [rng.choice(n, len(numbers), replace=False) for numbers in chosen]
         trace = ablation.model.trace(case.open(), case.prompt, max_new_tokens=0, layers=[0])
         runs = [(), *(Ablate(numbers.tolist(), by) for numbers in (*chosen, *drawn))]

@@ -64,12 +64,12 @@ def _lens_channels(
     word = ablation.answer_word(trace.answer.ids)
     maps = word_maps(trace, ablation.lens, word)
     pointed = np.zeros(len(rows), np.float32)
-    pointed[ablation.pointing.chosen(maps.at(ablation.layer))] = 1
+    pointed[ablation.pointing.chosen(maps[ablation.layer])] = 1
     n, lens = len(reading.positions), ablation.lens.name
     probability = f"probability of {word.name} under the {lens} lens"
     at = f"1: pointed at by the {lens} lens at layer {ablation.layer}"
     return (
-        Channel("lens_word", (LAYER, POSITION), _placed(np.exp(maps.values), rows, n), "", probability),
+        Channel("lens_word", (LAYER, POSITION), _placed(np.exp([*maps.values()]), rows, n), "", probability),
         Channel("pointed_word", (POSITION,), _placed(pointed, rows, n), "", at),
     )
 

@@ -35,7 +35,7 @@ _BOX: Final = re.compile(r"(\d+)(?:-(\d+))?x(\d+)(?:-(\d+))?")
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenChange:
     """An intervention, what it is in words, and one of its sort drawn at random.
 
     ``is_all`` says that it takes all there is, so that one drawn at random is the same.
@@ -47,7 +47,7 @@ class Written:
     is_all: bool = False
 
 
-def ablation(text: str, stage: Stage, by: By) -> Written:
+def ablation(text: str, stage: Stage, by: By) -> WrittenChange:
     """Read ``PATCHES[@LAYER]``; at random are as many patches of the same picture.
 
     ``PATCHES`` is ``all``, numbers such as ``0,4-8``, or a box of rows and columns such as ``2-5x3-6``.
@@ -62,10 +62,10 @@ def ablation(text: str, stage: Stage, by: By) -> Written:
         return Ablate(rng.choice(len(stage.patches), len(numbers), replace=False).tolist(), by, layer)
 
     name = f"{len(numbers)} patches ablated at layer {layer}"
-    return Written(name, Ablate(numbers, by, layer), drawn, len(numbers) == len(stage.patches))
+    return WrittenChange(name, Ablate(numbers, by, layer), drawn, len(numbers) == len(stage.patches))
 
 
-def knocking_out(text: str, stage: Stage) -> Written:
+def knocking_out(text: str, stage: Stage) -> WrittenChange:
     """Read ``QUERIES:SOURCES[@BLOCKS]``, groups or positions; at random are as many edges in the same blocks.
 
     Raises:
@@ -87,10 +87,10 @@ def knocking_out(text: str, stage: Stage) -> Written:
         return every.drawn(found, rng).knockout(blocks)
 
     name = f"attention of {queries} to {sources} knocked out in blocks {_span(blocks)}"
-    return Written(name, Knockout(*here, blocks), drawn)
+    return WrittenChange(name, Knockout(*here, blocks), drawn)
 
 
-def projection(text: str, stage: Stage) -> Written:
+def projection(text: str, stage: Stage) -> WrittenChange:
     """Read ``WORD[:WHERE][@LAYERS]``; at random is another direction.
 
     Raises:
@@ -99,14 +99,14 @@ def projection(text: str, stage: Stage) -> Written:
     word, where, layers = _edit(text)
     direction, piece = _direction(word, stage)
     at, name = parse_positions(where), f"{piece} taken out of {where} at layers {_span(layers)}"
-    return Written(
+    return WrittenChange(
         name,
         Project(direction, at, layers),
         lambda rng: Project(_random_direction(rng, direction), at, layers),
     )
 
 
-def addition(text: str, stage: Stage) -> Written:
+def addition(text: str, stage: Stage) -> WrittenChange:
     """Read ``WORD*STRENGTH[:WHERE][@LAYERS]``: a unit direction times that; at random is another direction.
 
     Raises:
@@ -122,14 +122,14 @@ def addition(text: str, stage: Stage) -> Written:
         ) from None
     direction, piece = _direction(word, stage)
     at, name = parse_positions(where), f"{piece} times {factor:g} added to {where} at layers {_span(layers)}"
-    return Written(
+    return WrittenChange(
         name,
         Add(direction, factor, at, layers),
         lambda rng: Add(_random_direction(rng, direction), factor, at, layers),
     )
 
 
-def swap(text: str, stage: Stage, source: Trace) -> Written:
+def swap(text: str, stage: Stage, source: Trace) -> WrittenChange:
     """Read ``WHERE[@LAYER]``: states from another run; at random are as many places of the same sort.
 
     Raises:
@@ -150,7 +150,7 @@ def swap(text: str, stage: Stage, source: Trace) -> Written:
         return Swap(source, layer, Patches(chosen) if as_patches else chosen)
 
     name = f"states of {places} at layer {layer} from the other picture"
-    return Written(name, Swap(source, layer, at), drawn, as_patches and len(rows) == len(patches))
+    return WrittenChange(name, Swap(source, layer, at), drawn, as_patches and len(rows) == len(patches))
 
 
 def _apart(text: str, mark: str) -> tuple[str, str | None]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from patchlens.axes import check_layers
 from patchlens.causal import Replace
-from patchlens.cause.cases import Case, Data, about_cases, as_cases, drawn_cases
+from patchlens.cause.cases import Case, CasesLike, about_cases, as_cases, drawn_cases
 from patchlens.cause.fidelity.directions import PLACES, Axes, axes_by_lens, reference_states
 from patchlens.cause.fidelity.rows import rows_of, sentence_of
 from patchlens.cause.finding import Finding
@@ -41,12 +41,12 @@ Figures: TypeAlias = tuple[Float[Tensor, " direction"], Float[Tensor, " directio
 
 def cause_fidelity(
     model: Model,
-    data: Data,
+    data: CasesLike,
     settings: FidelitySettings | None = None,
     *,
     prompt: str | None = None,
     lenses: Mapping[str, LensLike] | None = None,
-    reference: Data | None = None,
+    reference: CasesLike | None = None,
     about: str | None = None,
     out: Path | None = None,
     progress: Progress = silent,

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from patchlens.causal import Interventions, Knockout
-from patchlens.cause.cases import Case, Data, about_cases, as_cases
+from patchlens.cause.cases import Case, CasesLike, about_cases, as_cases
 from patchlens.cause.grounding.judged import Judged, judge, judged
 from patchlens.cause.grounding.planted import planted_tokens, settled
 from patchlens.cause.grounding.replaced import CONTROL, KINDS, OTHER, Kind, Pixels, is_blank, replaced
@@ -38,7 +38,7 @@ AT_ONCE: Final = 4096
 
 def cause_grounding(
     model: Model,
-    data: Data,
+    data: CasesLike,
     settings: GroundingSettings | None = None,
     *,
     prompt: str | None = None,

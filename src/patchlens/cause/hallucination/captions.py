@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from patchlens.cause.cases import Case, Data, about_cases, as_cases, drawn_cases
+from patchlens.cause.cases import Case, CasesLike, about_cases, as_cases, drawn_cases
 from patchlens.cause.finding import Finding
 from patchlens.cause.hallucination.edit_out import edited, windows_of
 from patchlens.cause.hallucination.noun_scores import noun_scores, usual_lens, whole_caption
@@ -47,7 +47,7 @@ def caption_question(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 def cause_hallucination(
     model: Model,
-    data: Data,
+    data: CasesLike,
     settings: HallucinationSettings | None = None,
     *,
     lens: LensLike | None = None,

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from patchlens.cause.cases import Case, Data, as_cases
+from patchlens.cause.cases import Case, CasesLike, as_cases
 from patchlens.cause.hallucination.noun_scores import (
     LENS,
     MEAN,
@@ -65,7 +65,7 @@ class Described:
 
 def described(
     model: Model,
-    data: Data,
+    data: CasesLike,
     chosen: Chosen | None = None,
     *,
     prompt: str | None = None,
