@@ -17,7 +17,6 @@ INNER = {
 }
 """Modules that run a model, and which of their names do; None for all."""
 NOT_YET = (
-    "bench",
     "studies",
     "fit",
 )
