@@ -77,6 +77,30 @@ def test_likeness_is_the_likeness_of_patches_to_the_state_of_a_name() -> None:
     assert found.layers == tuple(range(adapter.n_layers + 1))
 
 
+def test_a_name_that_ends_the_caption_has_its_state_too() -> None:
+    examinee = Examinee.of(load("demo"), drawn_exam(2, 2))
+    model, ids = examinee.model, examinee.concepts.ids
+
+    def last_of(picture) -> int:
+        return model.tokenizer.encode(f" {picture.caption.answer}", add_special_tokens=False)[-1]
+
+    found = (
+        (picture, thing.name)
+        for picture in map(drawn, range(SEVERAL, SEVERAL + 200))
+        for thing in picture.things
+        if last_of(picture) in ids[thing.name]
+    )
+    picture, name = next(found)
+    maps = likeness_maps(model, picture, examinee.concepts)
+    trace = model.trace(picture.picture, picture.caption.prompt, max_new_tokens=0)
+    inputs = model.adapter.continued(
+        trace.inputs, model.tokenizer.encode(f" {picture.caption.answer}", add_special_tokens=False)
+    )
+    resid = capture(model.adapter, inputs).resid
+    expected = torch.cosine_similarity(resid[3, inputs.patches], resid[7, -1], dim=-1)
+    np.testing.assert_allclose(maps.maps[3, 7, maps.names.index(name)], expected.numpy(), atol=1e-5)
+
+
 def test_a_model_without_patches_among_its_positions_has_no_likeness() -> None:
     examinee = Examinee.of(load("demo-cross"), drawn_exam(2, 2))
     with pytest.raises(UnsupportedModelError, match="no patch has a state"):

@@ -65,7 +65,8 @@ def test_pictures_have_one_name_whatever_their_file(tmp_path):
 
 
 WRONG_LINES = {
-    "{": ":2: not JSON",
+    "{": ":2: this is not JSON",
+    '{"prompt": "a", "prompt": "b"}': ":2: 'prompt' is there twice",
     "[1]": ":2: expected an object",
     '{"image": "a.png"}': ':2: expected a "prompt"',
     '{"prompt": " "}': ':2: expected "prompt" to be text',

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchlens.data.item import Item, PictureFile
-from patchlens.data.values import json_file
+from patchlens.data.values import json_object, text_in
 from patchlens.errors import DataError, naming
 from patchlens.pictures.open import open_picture
 from patchlens.scenes.truth import Labelled, Thing
@@ -44,7 +44,7 @@ def annotations_in(folder: Path) -> dict[str, Any]:
             f"{folder} has {len(found)} .json files: expected one, with annotations in COCO's format"
         )
     with naming(str(found[0])):
-        return json_file(found[0])
+        return json_object(text_in(found[0]))
 
 
 def annotated_items(content: Mapping[str, Any], pictures: Path, prompt: str | None) -> tuple[Item, ...]:

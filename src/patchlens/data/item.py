@@ -70,45 +70,22 @@ class DrawnPicture:
 
 
 @dataclass(frozen=True)
-class PictureGiven:
-    """A picture in memory: bytes, a PIL image, an array or an opened picture."""
-
-    picture: PictureLike = field(repr=False)
-
-    @property
-    def key(self) -> str:
-        """A digest of its pixels."""
-        return pixel_digest(self.open())
-
-    @property
-    def label(self) -> str:
-        """What an item without a name is called by."""
-        return self.open().name
-
-    def open(self) -> OpenedPicture:
-        """Decode it.
-
-        Raises:
-            ImageError: it is damaged, too large, or no picture.
-        """
-        return open_picture(self.picture)
-
-    def ship(self) -> ShippedPicture:
-        """Its pixels as the bytes of a file."""
-        opened = self.open()
-        return ShippedPicture(opened.name, hashlib.sha256(opened.data).hexdigest(), opened.data)
-
-
-PictureSource = PictureFile | DrawnPicture | PictureGiven
-
-
-@dataclass(frozen=True)
 class ShippedPicture:
     """A picture on its way to a worker: the bytes of its file, or what draws it; ``digest`` names it."""
 
     name: str
     digest: str
     content: bytes | DrawnPicture = field(repr=False)
+
+    @property
+    def key(self) -> str:
+        """Its digest."""
+        return self.digest
+
+    @property
+    def label(self) -> str:
+        """What an item without a name is called by."""
+        return self.name
 
     def open(self) -> OpenedPicture:
         """Decode or draw it.
@@ -119,6 +96,13 @@ class ShippedPicture:
         if isinstance(self.content, bytes):
             return open_picture(self.content, self.name)
         return self.content.open()
+
+    def ship(self) -> ShippedPicture:
+        """Itself."""
+        return self
+
+
+PictureSource = PictureFile | DrawnPicture | ShippedPicture
 
 
 @dataclass(frozen=True)
@@ -145,7 +129,7 @@ class Item:
 
     @property
     def sources(self) -> tuple[PictureSource, ...]:
-        """What its pictures come from."""
+        """What its pictures come from; those in memory as the bytes of a file."""
         return tuple(_source(picture) for picture in self.pictures)
 
     def open(self) -> tuple[OpenedPicture, ...]:
@@ -169,9 +153,10 @@ class Item:
 def _source(picture: PictureLike | PictureSource) -> PictureSource:
     if isinstance(picture, (str, Path)):
         return PictureFile(Path(picture).expanduser(), str(picture))
-    if isinstance(picture, (PictureFile, DrawnPicture, PictureGiven)):
+    if isinstance(picture, PictureSource):
         return picture
-    return PictureGiven(picture)
+    opened = open_picture(picture)
+    return ShippedPicture(opened.name, hashlib.sha256(opened.data).hexdigest(), opened.data)
 
 
 def pixel_digest(picture: OpenedPicture) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 from patchlens.data.coco import annotated_items, is_annotated
 from patchlens.data.item import Item, PictureFile
 from patchlens.data.scenes import asked_scenes
-from patchlens.data.values import check_keys, json_file, json_object, text_of, words_of
+from patchlens.data.values import check_keys, json_object, text_in, text_of, words_of
 from patchlens.errors import DataError, naming
 from patchlens.files import lines_of
 from patchlens.models.tokens import is_text
@@ -94,7 +94,7 @@ def items_at(
         yield from _lines(path, shared)
     elif path.suffix == ".json":
         with naming(str(path)):
-            yield from _mapped(json_file(path), pictures or path.parent, shared)
+            yield from _mapped(json_object(text_in(path)), pictures or path.parent, shared)
     elif path.suffix == ".txt":
         _refuse(shared.prompt, "the lines of a .txt file are the prompts")
         yield from ((f"{path}:{number}", shared.item("", line)) for number, line in lines_of(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -12,30 +13,37 @@ from patchlens.errors import DataError
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """An object of JSON.
+    """An object of JSON, no key of which is there twice.
 
     Raises:
         DataError: it is no JSON, or something else.
     """
     try:
-        content: Any = json.loads(text)
+        content: Any = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"not JSON that can be read ({error})") from error
+        raise DataError(f"this is not JSON: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
-        raise DataError(f'expected an object such as {{"name": ..}}, got {type(content).__name__}')
+        raise DataError(f"expected an object with values by name, got {type(content).__name__}")
     return cast("dict[str, Any]", content)
 
 
-def json_file(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    twice = next((key for key, count in Counter(key for key, _ in pairs).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"{twice!r} is there twice")
+    return dict(pairs)
+
+
+def text_in(path: Path) -> str:
+    """The text of a file.
 
     Raises:
-        DataError: it cannot be read, or holds none.
+        DataError: it cannot be read as UTF-8.
     """
     try:
-        return json_object(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot be read: {error}") from error
+        raise DataError(f"it cannot be read as text: {error}") from error
 
 
 def text_of(value: Mapping[str, Any], key: str) -> str | None:

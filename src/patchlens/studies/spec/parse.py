@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from patchlens.errors import MissingExtraError, StudyError
+from patchlens.data.values import json_object, text_in
+from patchlens.errors import DataError, MissingExtraError, StudyError, naming
 from patchlens.pictures.open import PICTURE_SUFFIXES
 
 
@@ -24,49 +24,23 @@ def parse(path: Path) -> dict[str, Any]:
         raise StudyError(f"there is no file {path}: name a study's spec, a .yaml or .json file")
     if path.suffix.lower() in PICTURE_SUFFIXES:
         raise StudyError(f"{path} is a picture: name a folder of pictures, or a spec")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path} cannot be read as text: {error}") from error
-    content = _json(text, path) if path.suffix == ".json" else _yaml(text, path)
-    if not isinstance(content, dict):
-        raise StudyError(f"{path}: expected models, lenses and items by name, got {type(content).__name__}")
-    return {str(key): value for key, value in content.items()}
+    with naming(str(path), StudyError):
+        text = text_in(path)
+        return json_object(text) if path.suffix == ".json" else _yaml(text)
 
 
-def _json(text: str, path: Path) -> Any:
-    try:
-        return json.loads(text, object_pairs_hook=_once)
-    except _TwiceError as error:
-        raise StudyError(f"{path}: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise StudyError(f"{path} is not JSON: {' '.join(str(error).split())}") from error
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in content:
-            raise _TwiceError(f"{key!r} is there twice")
-        content[key] = value
-    return content
-
-
-class _TwiceError(ValueError):
-    pass
-
-
-def _yaml(text: str, path: Path) -> Any:
+def _yaml(text: str) -> dict[str, Any]:
     try:
         import yaml
     except ModuleNotFoundError:
         raise MissingExtraError("a study", "pyyaml", "study") from None
     try:
-        return yaml.load(text, Loader=_loader())
-    except _TwiceError as error:
-        raise StudyError(f"{path}: {error}") from error
+        content = yaml.load(text, Loader=_loader())
     except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise StudyError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        raise DataError(f"this is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"expected models, lenses and items by name, got {type(content).__name__}")
+    return {str(key): value for key, value in content.items()}
 
 
 def _loader() -> Any:
@@ -84,7 +58,7 @@ def _loader() -> Any:
             keys = [self.construct_object(key, deep=True) for key, _ in node.value]
             twice = next((key for key in keys if keys.count(key) > 1), None)
             if twice is not None:
-                raise _TwiceError(f"{twice!r} is there twice")
+                raise DataError(f"{twice!r} is there twice")
             return super().construct_mapping(node, deep)
 
     add: Any = Loader.add_implicit_resolver
