@@ -10,7 +10,8 @@ from patchlens.causal import Replace
 from patchlens.cause.cases import own_cases
 from patchlens.cause.fidelity import measure
 from patchlens.cause.fidelity.directions import Axes, lens_axes, principal_axes
-from patchlens.cause.fidelity.measure import FidelitySettings, fidelity
+from patchlens.cause.fidelity.measure import fidelity
+from patchlens.cause.settings import FidelitySettings
 from patchlens.data.item import Item
 from patchlens.errors import DataError, LensError, SelectionError
 from patchlens.lens import CrossLens, LogitLens

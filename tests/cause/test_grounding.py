@@ -8,9 +8,10 @@ from PIL import Image
 from patchlens.causal import intervening
 from patchlens.cause.cases import drawn_cases, own_cases
 from patchlens.cause.grounding import measure as module
-from patchlens.cause.grounding.measure import Asked, grounding
+from patchlens.cause.grounding.measure import grounding
 from patchlens.cause.grounding.planted import ask_planted
 from patchlens.cause.grounding.replies import begun, blinded, replies, said
+from patchlens.cause.settings import GroundingSettings
 from patchlens.data.item import Item
 from patchlens.errors import ImageError, PromptError, SelectionError
 from patchlens.models.inputs import prepare
@@ -25,8 +26,9 @@ def silent(*_):
     pass
 
 
-def judged(adapter, cases=SCENES, path=None, **asked):
-    return grounding(adapter, cases, "scenes", Asked(**asked), path=path, tell=silent)
+def judged(adapter, cases=SCENES, path=None, planted=False, **asked):
+    settings = GroundingSettings(**asked)
+    return grounding(adapter, cases, "scenes", settings, planted=planted, path=path, tell=silent)
 
 
 @pytest.fixture(scope="module", params=["demo", "demo-cross"])
@@ -109,10 +111,10 @@ def test_a_stopped_run_goes_on_and_gives_the_same(tmp_path, monkeypatch):
 
 def test_other_pictures_are_those_of_other_cases_and_scenes_where_there_are_too_few():
     pictures = {case.truth.picture.tobytes(): case.name for case in SCENES}
-    others = module._others(SCENES, SCENES[0], Asked(others=4))
+    others = module._others(SCENES, SCENES[0], GroundingSettings(others=4))
     names = [pictures[picture.tobytes()] for picture in others]
     assert len({*names}) == 4 and SCENES[0].name not in names
-    few = module._others(SCENES[:2], SCENES[0], Asked(others=4))
+    few = module._others(SCENES[:2], SCENES[0], GroundingSettings(others=4))
     assert pictures[few[0].tobytes()] == SCENES[1].name
     assert len({picture.tobytes() for picture in few}) == 4
     assert not {picture.tobytes() for picture in few[1:]} & pictures.keys()
@@ -120,7 +122,7 @@ def test_other_pictures_are_those_of_other_cases_and_scenes_where_there_are_too_
 
 def test_what_makes_no_sense_is_refused(tmp_path):
     adapter = load_adapter("demo")
-    with pytest.raises(SelectionError, match="1 token or more"):
+    with pytest.raises(SelectionError, match="allow 1 or more"):
         judged(adapter, max_new_tokens=0)
     with pytest.raises(PromptError, match=r"scene \d+: the beginning of an answer '  ' has no token"):
         judged(adapter, begun="  ")

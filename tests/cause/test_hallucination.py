@@ -13,7 +13,6 @@ from patchlens.cause.cases import drawn_cases, own_cases
 from patchlens.cause.hallucination.described import described
 from patchlens.cause.hallucination.edit_out import WINDOWS, edited, without
 from patchlens.cause.hallucination.measure import (
-    HallucinationSettings,
     _planted,
     calibrated,
     caption_question,
@@ -22,6 +21,7 @@ from patchlens.cause.hallucination.measure import (
 from patchlens.cause.hallucination.nouns import Noun, known_nouns, noun_ids
 from patchlens.cause.hallucination.rows import choose, rows_of, scored, sentence_of
 from patchlens.cause.hallucination.scores import noun_scores
+from patchlens.cause.settings import HallucinationSettings
 from patchlens.data.item import Item
 from patchlens.errors import DataError, SelectionError
 from patchlens.lens import CrossLens, LogitLens

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from patchlens.axes import PositionKind
 from patchlens.capture import capture
 from patchlens.cause.cases import Case
+from patchlens.cause.settings import Basis, Place
 from patchlens.errors import DataError, SelectionError
 from patchlens.lens import Lens
 from patchlens.models.adapter import Adapter
@@ -21,10 +22,6 @@ from patchlens.models.inputs import Inputs, prepare
 from patchlens.models.unembed import Unembed
 from patchlens.progress import Progress
 
-Basis = Literal["principal", "lens"]
-BASES: Final[tuple[Basis, ...]] = ("principal", "lens")
-At = Literal["last", "patches"]
-PLACES: Final[tuple[At, ...]] = ("last", "patches")
 _MOST_STATES: Final = 4096
 _DRAWS: Final = 1024
 _STEPS: Final = 60
@@ -51,7 +48,7 @@ class Axes:
         return ((states - self.mean) @ self.directions.T).abs().mean(0)
 
 
-def positions_of(inputs: Inputs, at: At) -> tuple[int, ...]:
+def positions_of(inputs: Inputs, at: Place) -> tuple[int, ...]:
     """Positions where states are changed: the one that predicts the answer's first token, or all patches.
 
     Raises:
@@ -69,7 +66,7 @@ def positions_of(inputs: Inputs, at: At) -> tuple[int, ...]:
 
 
 def reference_states(
-    adapter: Adapter, cases: Sequence[Case], layers: Sequence[int], at: At, tell: Progress
+    adapter: Adapter, cases: Sequence[Case], layers: Sequence[int], at: Place, tell: Progress
 ) -> dict[int, States]:
     """States of some layers in pictures kept for that, before the final norm, in float32 on the CPU.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -16,11 +16,7 @@ from patchlens.axes import check_layers
 from patchlens.causal import Replace, rerun
 from patchlens.cause.cases import Case
 from patchlens.cause.fidelity.directions import (
-    BASES,
-    PLACES,
-    At,
     Axes,
-    Basis,
     axes_by_lens,
     positions_of,
     reference_states,
@@ -28,42 +24,14 @@ from patchlens.cause.fidelity.directions import (
 from patchlens.cause.fidelity.rows import rows_of, sentence_of
 from patchlens.cause.finding import Finding
 from patchlens.cause.ledger import Ledger, Record, each, head_of, six_digits
-from patchlens.errors import LensError, SelectionError
+from patchlens.cause.settings import FidelitySettings, Place
+from patchlens.errors import LensError
 from patchlens.lens import Lens
 from patchlens.models.adapter import Adapter
 from patchlens.models.inputs import Inputs, prepare
 from patchlens.progress import Progress, silent
 
 _LOGITS_AT_ONCE: Final = 4_000_000
-
-
-@dataclass(frozen=True)
-class FidelitySettings:
-    """What is changed, and where.
-
-    Args:
-        layers: None for all below the last in which the changed states differ between pictures; at the last
-            layer the logit lens is the model.
-        at: "last", the position that predicts the first token of the answer, or "patches", all at once.
-        basis: "principal" takes the directions in which the layer's states differ most, the same for every
-            lens; "lens" those along which each lens itself says most (`lens_axes`).
-        directions: how many of each layer, at most.
-        seed: of what is drawn at random.
-    """
-
-    layers: tuple[int, ...] | None = None
-    at: At = "last"
-    basis: Basis = "principal"
-    directions: int = 64
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.at not in PLACES or self.basis not in BASES:
-            raise SelectionError(
-                f"{self.at!r}, {self.basis!r}: choose of {', '.join(PLACES)} and of {', '.join(BASES)}"
-            )
-        if self.directions < 3:
-            raise SelectionError(f"{self.directions} directions cannot be ranked: choose 3 or more")
 
 
 def fidelity(
@@ -131,7 +99,7 @@ def fidelity(
     )
 
 
-def speaking(name: str, lens: Lens, at: At) -> Lens:
+def speaking(name: str, lens: Lens, at: Place) -> Lens:
     """The lens that gives a distribution at the changed place.
 
     Raises:
@@ -149,7 +117,7 @@ def _one(
     adapter: Adapter,
     readers: Mapping[str, Lens],
     axes: Mapping[str, Mapping[int, Axes]],
-    at: At,
+    at: Place,
     case: Case,
 ) -> Record:
     inputs = prepare(adapter, case.prompt, case.open())

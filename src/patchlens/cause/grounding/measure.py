@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +17,8 @@ from patchlens.cause.grounding.replaced import CONTROL, KINDS, OTHER, Kind, Pixe
 from patchlens.cause.grounding.replies import begun, replies, said
 from patchlens.cause.grounding.verdict import Under
 from patchlens.cause.ledger import Ledger, Record, each, head_of
-from patchlens.errors import SelectionError, naming
+from patchlens.cause.settings import GroundingSettings
+from patchlens.errors import naming
 from patchlens.models.adapter import Adapter
 from patchlens.models.inputs import Inputs, prepare
 from patchlens.models.tokens import answer_text, piece_table
@@ -25,29 +26,19 @@ from patchlens.progress import Progress
 from patchlens.scenes.scene import make_scene
 from patchlens.scenes.seeds import SPARE_SEEDS
 
-OTHERS: Final = 4
-"""Other pictures that each picture is replaced by."""
 ALONE: Final[tuple[Kind, ...]] = (CONTROL, *(kind for kind in KINDS if kind != OTHER))
 """What a picture is replaced by without another one."""
 
 
-@dataclass(frozen=True)
-class Asked:
-    """How `grounding` asks: the beginning of every answer, its greatest length, others, and what is drawn.
-
-    ``planted`` says that the cases are those of `ask_planted` (beside this module), so that verdicts can be
-    held against what is known.
-    """
-
-    begun: str | None = None
-    max_new_tokens: int = 20
-    others: int = OTHERS
-    seed: int = 0
-    planted: bool = False
-
-
 def grounding(
-    adapter: Adapter, cases: Sequence[Case], about: str, asked: Asked, *, path: Path | None, tell: Progress
+    adapter: Adapter,
+    cases: Sequence[Case],
+    about: str,
+    asked: GroundingSettings,
+    *,
+    planted: bool = False,
+    path: Path | None,
+    tell: Progress,
 ) -> Judged:
     """Judge for every case whether the model's answer, and every token of it, needs the picture.
 
@@ -61,17 +52,16 @@ def grounding(
         cases: questions about pictures.
         about: what the cases are, in words.
         asked: how.
+        planted: the cases are those of `ask_planted`, so that verdicts can be held against what is known.
         path: of the ledger, or None to keep none.
         tell: told how far it is.
 
     Raises:
-        SelectionError: sizes out of range.
         PromptError, ImageError, PatchlensError: a case cannot be made; says which.
     """
-    if asked.max_new_tokens < 1 or asked.others < 1:
-        raise SelectionError("choose an answer of 1 token or more, and 1 other picture or more")
     adapter.prove()
-    follows = settled(adapter.tokenizer) if asked.planted else {}
+    follows = settled(adapter.tokenizer) if planted else {}
+    parameters = {**asdict(asked), "planted": planted}
 
     def one(case: Case) -> Record:
         pictures = [np.asarray(picture.image) for picture in case.open()]
@@ -82,13 +72,13 @@ def grounding(
             name: _answered(adapter, case.prompt, sets, asked, blind=blind)
             for name, blind in (("seen", False), ("blinded", True))
         }
-        planted = planted_tokens(adapter.tokenizer, case.truth, made["seen"]["ids"], follows)
-        return {"blank": False, **made, "planted": planted if asked.planted else {}}
+        known = planted_tokens(adapter.tokenizer, case.truth, made["seen"]["ids"], follows)
+        return {"blank": False, **made, "planted": known if planted else {}}
 
-    head = head_of("grounding", adapter, cases, asdict(asked))
+    head = head_of("grounding", adapter, cases, parameters)
     records = each(cases, one, Ledger(path, head), tell)
     verdicts = [judge(case, records[case.name]) for case in cases]
-    return judged(adapter.name, about, verdicts, asdict(asked))
+    return judged(adapter.name, about, verdicts, parameters)
 
 
 Sets = Sequence[tuple[Kind | None, Sequence[Pixels]]]
@@ -105,7 +95,7 @@ def _sets(pictures: Sequence[Pixels], others: Sequence[Pixels], seed: int) -> Se
     return made
 
 
-def _others(cases: Sequence[Case], case: Case, asked: Asked) -> list[Pixels]:
+def _others(cases: Sequence[Case], case: Case, asked: GroundingSettings) -> list[Pixels]:
     """Pictures of other cases, drawn at random, and drawn scenes where these are too few."""
     named = int.from_bytes(hashlib.sha256(case.name.encode()).digest()[:4])
     rng = np.random.default_rng([asked.seed, 43, named])
@@ -119,7 +109,7 @@ def _others(cases: Sequence[Case], case: Case, asked: Asked) -> list[Pixels]:
     return found + [make_scene(spare + n).picture for n in range(asked.others - len(found))]
 
 
-def _answered(adapter: Adapter, prompt: str, sets: Sets, asked: Asked, *, blind: bool) -> Record:
+def _answered(adapter: Adapter, prompt: str, sets: Sets, asked: GroundingSettings, *, blind: bool) -> Record:
     """The answer to a case's own pictures, and what becomes of it under all of them."""
     prompts = [_asked(adapter, prompt, pictures, asked) for _, pictures in sets]
     ids = said(adapter, prompts[0], asked.max_new_tokens, blind=blind)
@@ -143,6 +133,6 @@ def _answered(adapter: Adapter, prompt: str, sets: Sets, asked: Asked, *, blind:
     }
 
 
-def _asked(adapter: Adapter, prompt: str, pictures: Sequence[Pixels], asked: Asked) -> Inputs:
+def _asked(adapter: Adapter, prompt: str, pictures: Sequence[Pixels], asked: GroundingSettings) -> Inputs:
     inputs = prepare(adapter, prompt, list(pictures))
     return inputs if asked.begun is None else begun(adapter, inputs, asked.begun)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from patchlens.cause.hallucination.nouns import Noun, known_nouns, swapped
 from patchlens.cause.hallucination.rows import Chosen, choose, rows_of, sentence_of
 from patchlens.cause.hallucination.scores import noun_scores
 from patchlens.cause.ledger import Ledger, Record, each, head_of
+from patchlens.cause.settings import HallucinationSettings
 from patchlens.errors import SelectionError
 from patchlens.lens import Lens
 from patchlens.models.adapter import Adapter
@@ -28,24 +29,12 @@ from patchlens.scenes.questions import Question, ask
 from patchlens.scenes.scene import Scene
 from patchlens.scenes.vocabulary import OBJECTS, SHAPES
 
-MOST_TOKENS: Final = 40
 _TRIED: Final = 12
 """Validation captions of which a true noun is edited out."""
 _EVERY: Final = 3
 _LONGER: Final = 6
 """Tokens by which an edited caption may be longer than the plain one."""
 _THINGS: Final = tuple(concept.key for concept in (*OBJECTS, *SHAPES))
-
-
-@dataclass(frozen=True)
-class HallucinationSettings:
-    """``max_new_tokens`` bounds a caption; ``edit`` also takes nouns out and generates again; ``seed`` is of
-    what is drawn at random: the swapped nouns, those of the control, and resamples.
-    """
-
-    max_new_tokens: int = MOST_TOKENS
-    edit: bool = True
-    seed: int = 0
 
 
 def caption_question(scene: Scene, rng: np.random.Generator) -> Question | None:
