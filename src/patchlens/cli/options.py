@@ -144,7 +144,9 @@ def check_pictures(items: Sequence[Item]) -> None:
     Raises:
         ImageError: one is missing, or the first is no picture; says which item it is of.
     """
+    from patchlens.data.item import PictureFile
+
     for item in items:
-        paths = [picture for picture in item.pictures if isinstance(picture, Path)]
-        if item is items[0] or not all(path.expanduser().is_file() for path in paths):
+        paths = [source.path for source in item.sources if isinstance(source, PictureFile)]
+        if item is items[0] or not all(path.is_file() for path in paths):
             item.open()
