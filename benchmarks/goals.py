@@ -1,4 +1,4 @@
-"""Hold a scoreboard against what the lenses are meant to reach: ``patchlens bench --json scores.json`` first.
+"""Hold a scoreboard against the goals of the lenses; first ``patchlens bench --json > scores.json``.
 
     python benchmarks/goals.py scores.json
 
@@ -113,7 +113,7 @@ def goals(model: Mapping[str, Any]) -> list[Row]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("scores", type=Path, help="what patchlens bench wrote with --json")
+    parser.add_argument("scores", type=Path, help="what patchlens bench --json printed")
     board = json.loads(parser.parse_args().scores.read_text(encoding="utf-8"))
     for model in board["models"]:
         print(f"### {model['model']}: {board['data']}\n")

@@ -23,7 +23,7 @@ from patchlens.bench.exam import drawn_exam
 from patchlens.bench.examine import Examinee
 from patchlens.bench.scoreboard import score_lenses
 from patchlens.bench.wording import NAMES
-from patchlens.fit import read_items
+from patchlens.data.read import read_items
 from patchlens.fit.closed_form import ClosedForm
 from patchlens.fit.gather import Gathered, gather
 from patchlens.fit.gradient import refine

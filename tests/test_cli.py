@@ -1,18 +1,29 @@
 """The command line as a newcomer uses it, rightly and wrongly: one line, exit code 2, nothing left behind."""
 
+import dataclasses
 import json
 import os
 import re
 import subprocess
 import sys
 import time
+import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import patchlens
 from patchlens import cli, open_reading
+from patchlens.causal.rerun import Rerun
+from patchlens.cause.settings import ChangeSettings, KnockoutSettings
+from patchlens.cli.app import OPTIONS
+from patchlens.cli.app import app as application
+from patchlens.cli.cases import Prepared
+from patchlens.demo import demo_pictures
+from patchlens.fit.settings import JacobianSettings
 from patchlens.views.html import page
 from readings import make_reading
 from tiny import save, tiny_gpt2, tiny_llava
@@ -101,7 +112,7 @@ def test_channels_are_asked_for_by_name(run, llava, picture, tmp_path):
     assert names == ["contribution_answer", "attention_answer"]
     code, _, err = run(*command, "--channel", "heat")
     assert code == 2
-    assert "choose of contribution, attention" in one_line(err)
+    assert "is none of contribution, attention, contextual" in one_line(err)
 
 
 def test_a_text_only_reading_needs_no_picture(run, gpt2):
@@ -157,7 +168,7 @@ def test_what_cannot_be_viewed_is_one_line_and_leaves_nothing(run, tmp_path):
         ([tmp_path / "noise.png"], "noise.png: not a readable safetensors file"),
         (["."], ". is a folder, not a file"),
         ([tmp_path], "is a folder, not a file"),
-        ([reading] * 3, "one reading or two, not 3"),
+        ([reading] * 3, "is one argument too many. See: patchlens view --help"),
         ([reading, "-o", tmp_path / "a.htm"], "ends in .html"),
         ([reading, "-o", tmp_path / "nowhere" / "a.html"], "there is no folder"),
         ([tmp_path / "nowhere" / "a.safetensors"], "nowhere"),
@@ -215,7 +226,7 @@ def test_a_truncated_jpeg_is_refused(run, llava, picture, tmp_path):
         (["-p", "a", "-t", "\udcff"], "not valid UTF-8"),
         (["-p", "cat " * 900], "takes at most 512"),
         (["-p", "<image> and <image> a"], "2"),
-        (["-p", "a", "-k", "0"], "top"),
+        (["-p", "a", "-k", "0"], "Must be >= 1"),
         (["-p", "a", "-k", "100000"], "top"),
         (["-p", "a", "-t", " "], "target is empty"),
         (["-p", "a", "--layers", "9"], "layer 9 does not exist"),
@@ -290,14 +301,153 @@ def test_a_full_disk_is_one_line(run, llava, picture, tmp_path, monkeypatch):
 
 def test_help_waits_for_nothing_heavy():
     code = (
-        "import sys\nsys.argv = ['patchlens', 'read', '--help']\nfrom patchlens.cli import main\n"
-        "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'transformers', 'numpy', 'PIL', 'matplotlib'} & set(sys.modules)\n"
+        "import sys\nfrom patchlens.cli import main\nmain(['cause', 'patches', '--help'])\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'scipy', 'pandas', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "--prompt" in re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+    assert "--prompt" in done.stdout
+
+
+def commands(app=application, above=()):
+    """Every command by its words."""
+    for name in app:
+        if not name.startswith("-"):
+            words = (*above, name)
+            yield words
+            yield from commands(app[name], words)
+
+
+@pytest.mark.parametrize("words", [(), *commands()], ids=" ".join)
+def test_help_fits_in_60_columns_and_leaves_nothing_out(run, monkeypatch, words):
+    monkeypatch.setenv("COLUMNS", "60")
+    code, printed, err = run(*words, "--help")
+    assert (code, err) == (0, "")
+    assert all(len(line) <= 60 for line in printed.splitlines())
+    assert "…" not in printed
+    app = application
+    for word in words:
+        app = app[word]
+    if app.default_command is not None:
+        for argument in app.assemble_argument_collection(parse_docstring=True):
+            if argument.show:
+                assert OPTIONS.get(argument.name.strip("-"), argument.name) in printed
+                assert argument.parameter.help, argument.name
+
+
+def test_every_command_has_options_of_the_settings_it_takes(run):
+    for words, settings in (
+        (("cause", "knockout"), KnockoutSettings),
+        (("cause", "change"), ChangeSettings),
+        (("fit", "jacobian"), JacobianSettings),
+    ):
+        _, printed, _ = run(*words, "--help")
+        for field in dataclasses.fields(settings):
+            assert f"--{field.name.replace('_', '-')}" in printed
+
+
+def test_help_lists_every_command_and_first_what_is_used_first(run):
+    _, printed, _ = run("--help")
+    listed = re.findall(r"│ ([a-z]+) ", printed)
+    assert listed[:3] == ["demo", "read", "show"]
+    assert sorted(listed) == sorted({words[0] for words in commands()})
+
+
+def test_the_version_is_told(run):
+    assert run("--version") == (0, f"{patchlens.__version__}\n", "")
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert project["version"] == patchlens.__version__
+
+
+def test_a_source_tree_that_is_not_installed_reads_to_the_end(run, gpt2, monkeypatch, tmp_path):
+    version = metadata.version
+
+    def of(name):
+        if name == "patchlens":
+            raise metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(metadata, "version", of)
+    out = tmp_path / "a.safetensors"
+    code, _, err = run("read", "-p", "a cat", "-m", gpt2, "--max-new-tokens", 1, "-o", out)
+    assert code == 0, err
+    assert open_reading(out).versions["patchlens"] == patchlens.__version__
+
+
+def test_the_shell_completes_commands_options_and_choices(run, tmp_path):
+    script = tmp_path / "patchlens.bash"
+    application.install_completion(shell="bash", output=script, add_to_startup=False)
+    asking = (
+        f'source {script}; words=({{}}); COMP_WORDS=(patchlens "${{{{words[@]}}}}"); '
+        'COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 )); _patchlens patchlens; echo "${{COMPREPLY[@]}}"'
+    )
+    for typed, offered in (
+        ("re", "read report"),
+        ("cause pa", "patches"),
+        ("cause patches --dr", "--draws"),
+        ("cause patches --by ''", "mean zero noise other"),
+    ):
+        done = subprocess.run(
+            ["bash", "-c", asking.format(typed)], capture_output=True, text=True, check=False
+        )
+        assert done.stdout.strip() == offered, done.stderr
+
+
+def test_how_many_passes_and_how_long_is_told_beforehand(capsys):
+    now = [0.0]
+
+    class Slow:
+        def trace(self, *_, **__):
+            now[0] += 2.0
+
+    class Drawn:
+        prompt = "What is this?"
+
+        def open(self):
+            return ()
+
+    told = []
+    drawn = (Drawn(),) * 30
+    tell = Prepared(Slow(), drawn, "", lambda *given: told.append(given), lambda: now[0]).forecast(10)
+    assert capsys.readouterr().err == (
+        "30 cases x 10 runs of the model: 300 passes, about 10 min if each takes as a plain one\n"
+    )
+    for done in range(3):  # looked up in the records of a run before
+        tell("cases", done, 30)
+    assert capsys.readouterr().err == ""
+    now[0] += 60
+    tell("cases", 3, 30)
+    assert capsys.readouterr().err == "about 27 min left, after the first case\n"
+    now[0] += 90
+    tell("cases", 4, 30)
+    assert capsys.readouterr().err == "" and len(told) == 5
+    Prepared(Slow(), (Drawn(),), "", lambda *_: None).forecast(None)
+    assert capsys.readouterr().err.startswith("1 case; how many passes each takes depends")
+
+
+@pytest.mark.parametrize("name", ["knockout", "patches", "fidelity", "change"])
+def test_as_many_passes_are_told_as_are_run(run, monkeypatch, tmp_path, name):
+    counted = []
+    for method in ("effects", "answers"):
+        own = getattr(Rerun, method)
+
+        def counting(self, runs, *rest, own=own, **named):
+            counted.append(len(runs))
+            return own(self, runs, *rest, **named)
+
+        monkeypatch.setattr(Rerun, method, counting)
+    picture = next(str(one.file) for one in demo_pictures() if one.file.stem == "cat")
+    small = {
+        "knockout": ("--draws", 1, "--seeds", 1, "--scenes", 1),
+        "patches": ("--layer", 2, "--above", 0.1, "--draws", 1, "--step", 3, "--seeds", 1, "--scenes", 1),
+        "fidelity": ("--layers", "4,7", "--directions", 3, "--seeds", 1, "--scenes", 1, "--lens", "logit"),
+        "change": (picture, "-p", "What is this?", "--ablate", "0-9", "--by", "zero", "--draws", 2),
+    }
+    code, _, err = run("cause", name, *small[name])
+    assert code == 0, err
+    promised = int(re.search(r"(\d+) passes", err)[1])
+    assert 0.7 * promised <= sum(counted) <= promised + 2
 
 
 def test_ctrl_c_stops_a_running_command_cleanly(llava, picture, tmp_path):

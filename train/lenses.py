@@ -14,11 +14,13 @@ from pathlib import Path
 
 import torch
 
+from patchlens.data.read import read_items
 from patchlens.demo import bundled_models
-from patchlens.fit import TunedSettings, fit_tuned, read_items
 from patchlens.fit.gather import FitProgress
 from patchlens.fit.jacobian import fit_jacobian_lens
 from patchlens.fit.latent import fit_latent, read_texts
+from patchlens.fit.settings import TunedSettings
+from patchlens.fit.tuned import fit_tuned
 from patchlens.run import Model, load
 from train.export import MODELS
 

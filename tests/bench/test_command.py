@@ -33,12 +33,12 @@ def run(monkeypatch, capsys):
 
 
 def test_a_small_run_prints_a_table_and_writes_json_and_page(run, tmp_path: Path) -> None:
-    scores, page = tmp_path / "a.json", tmp_path / "a.html"
+    page = tmp_path / "a.html"
     sizes = ("--seeds", 2, "--scenes", 2)
-    code, out, err = run("-m", "demo", "--lens", "logit", *sizes, "--json", scores, "--html", page)
+    code, out, err = run("-m", "demo", "--lens", "logit", *sizes, "--html", page)
     assert code == 0, err
     assert "readable, top 5" in out and "attention" in out
-    content = json.loads(scores.read_text())
+    content = json.loads(run("-m", "demo", "--lens", "logit", *sizes, "--json")[1])
     assert [model["model"] for model in content["models"]] == ["demo"]
     assert {lens["lens"] for lens in content["models"][0]["lenses"]} == {"logit", *BASELINES}
     assert content["parameters"]["seeds"] == [50_000_000, 51_000_000]
@@ -51,11 +51,10 @@ def test_a_fitted_lens_is_scored_from_its_file_and_called_by_its_name(run, tmp_p
     adapter = load("demo").adapter
     lens = TunedLens.identity(adapter.n_layers, adapter.d_model)
     path = write_lens(lens, tmp_path / "mine.safetensors", model="demo", unembed=adapter.unembed)
-    code, out, err = run(
-        "-m", "demo", "--lens", path, "--seeds", 2, "--scenes", 2, "--json", tmp_path / "a.json"
-    )
+    arguments = ("-m", "demo", "--lens", path, "--seeds", 2, "--scenes", 2)
+    code, out, err = run(*arguments)
     assert code == 0, err
-    lenses = json.loads((tmp_path / "a.json").read_text())["models"][0]["lenses"]
+    lenses = json.loads(run(*arguments, "--json")[1])["models"][0]["lenses"]
     by_name = {lens["lens"]: {s["metric"]: s["value"] for s in lens["headlines"]} for lens in lenses}
     assert set(by_name) == {"mine.safetensors", "logit", *BASELINES}
     assert str(tmp_path) not in out
@@ -87,7 +86,7 @@ def test_a_folder_of_pictures_is_scored(run, tmp_path: Path) -> None:
         (["--lens", "crystal"], "no lens 'crystal'"),
         (["--lens", "cross", "-m", "demo"], "cross"),
         (["-m", "demoo"], "demoo"),
-        (["--json", "a.txt"], "ends in .json"),
+        (["--json", "a.json"], "a.json"),
         (["--html", "nowhere/a.html"], "there is no folder nowhere"),
         (["--data", "nowhere"], "there is no folder nowhere"),
         (["--dtype", "float12"], "float12"),

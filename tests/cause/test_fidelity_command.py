@@ -28,11 +28,11 @@ def run(monkeypatch, capsys):
 
 
 def test_fidelity_of_drawn_scenes(run, tmp_path):
-    out, found = tmp_path / "a.jsonl", tmp_path / "a.json"
+    out = tmp_path / "a.jsonl"
     small = ("--seeds", 1, "--scenes", 3, "--layers", "4,7", "--directions", 8, "--reference", "scenes:12")
-    code, text, told = run("fidelity", *small, "--out", out, "--json", found)
-    assert code == 0 and "against size" in text and f"wrote {found}" in told
-    content = json.loads(found.read_text())
+    code, text, told = run("fidelity", *small, "--out", out)
+    assert code == 0 and "against size" in text and f"wrote {out}" in told
+    content = json.loads(run("fidelity", *small, "--out", out, "--json")[1])
     assert list(content["parameters"]["lenses"]) == ["logit", "jacobian", "tuned"] and content["cases"] == 3
     assert len(out.read_text().splitlines()) == 4
     code, _, told = run("fidelity", *small, "--out", out, "--seed", 1)
@@ -57,8 +57,8 @@ def test_fidelity_of_a_picture(run):
         (("--lens", "embedding"), "gives no distribution"),
         (("--lens", "nonsense"), "there is no lens"),
         (("--layers", "99"), "layer 99 does not exist"),
-        (("--at", "first"), "choose of last, patches"),
-        (("--basis", "own"), "choose of last, patches"),
+        (("--at", "first"), 'Choose from: "last", "patches"'),
+        (("--basis", "own"), 'Choose from: "principal", "lens"'),
         (("--directions", 1), "cannot be ranked"),
         (("--seeds", 0), "choose 1 to"),
         (("--out", "a.txt"), "ends in .jsonl"),
@@ -71,15 +71,16 @@ def test_fidelity_asked_wrongly(run, arguments, says):
     assert code == 2 and says in one_line(told)
 
 
-def test_hallucination_of_drawn_scenes_and_of_a_picture(run, tmp_path):
-    found = tmp_path / "a.json"
+def test_hallucination_of_drawn_scenes_and_of_a_picture(run):
     small = ("--seeds", 1, "--scenes", 3, "--validation", 4)
-    code, text, _ = run("hallucination", *small, "--no-edit", "--json", found)
+    code, text, _ = run("hallucination", *small, "--no-edit")
     assert code == 0 and "planted" in text and "edited out" not in text
-    assert json.loads(found.read_text())["parameters"]["chosen"]["layers"]["lens"].isdecimal()
-    code, text, _ = run("hallucination", CAT, "--validation", 4, "--json", found)
+    found = run("hallucination", *small, "--no-edit", "--json")[1]
+    assert json.loads(found)["parameters"]["chosen"]["layers"]["lens"].isdecimal()
+    code, text, _ = run("hallucination", CAT, "--validation", 4)
     assert code == 0 and "cat" in text and "flagged" in text
-    assert "cat" in {noun["noun"] for noun in json.loads(found.read_text())["nouns"]}
+    found = run("hallucination", CAT, "--validation", 4, "--json")[1]
+    assert "cat" in {noun["noun"] for noun in json.loads(found)["nouns"]}
 
 
 @pytest.mark.parametrize(
@@ -91,10 +92,12 @@ def test_hallucination_of_drawn_scenes_and_of_a_picture(run, tmp_path):
         ((CAT, "--validation", 0), "choose 1 to"),
         ((CAT, "--model", "./nothing", "--validation", 0), "there is no folder"),
         (("no-such.png",), "there is no file"),
-        (("--json", "a.txt"), "ends in .json"),
+        (("--out", "a.txt"), "ends in .jsonl"),
         (("--prompt", "What?"), "leave --prompt out"),
     ],
 )
 def test_hallucination_asked_wrongly(run, arguments, says):
-    code, _, told = run("hallucination", "--seeds", 1, "--scenes", 1, "--validation", 1, *arguments)
+    small = {"--seeds": 1, "--scenes": 1, "--validation": 1}
+    given = [part for name, size in small.items() if name not in arguments for part in (name, size)]
+    code, _, told = run("hallucination", *given, *arguments)
     assert code == 2 and says in one_line(told)

@@ -33,9 +33,9 @@ def run(monkeypatch, capsys):
 
 
 def test_drawn_scenes_print_a_table_and_go_on_where_they_were(run, tmp_path):
-    out, json_ = tmp_path / "a.jsonl", tmp_path / "a.json"
+    out = tmp_path / "a.jsonl"
     arguments = ("--seeds", 2, "--scenes", 2, *GIVEN, "--draws", 1, "--step", 5, "--out", out)
-    code, table, err = run(*arguments, "--json", json_)
+    code, table, err = run(*arguments)
     assert code == 0, err
     for part in (
         "flips: pointed at | random",
@@ -44,7 +44,7 @@ def test_drawn_scenes_print_a_table_and_go_on_where_they_were(run, tmp_path):
         "the thing's",
     ):
         assert part in table
-    content = json.loads(json_.read_text())
+    content = json.loads(run(*arguments, "--json")[1])
     assert content["cases"] == 4 and content["model"] == "demo"
     assert content["parameters"]["layer"] == 2 and content["parameters"]["lens"] == "logit"
     lines = [json.loads(line) for line in out.read_text().splitlines()]
@@ -89,7 +89,7 @@ def test_what_is_not_given_is_chosen_and_said(run, monkeypatch):
         (("--above", 0.1, "--top", 0.1), "--above and --top together"),
         (("--above", 2), "a share of the map's maximum"),
         (("--html", "a.html", *GIVEN), "a page is of one picture, not of 60 cases"),
-        (("--by", "grey", *GIVEN), "not by 'grey'"),
+        (("--by", "grey", *GIVEN), 'Choose from: "mean"'),
         (("--lens", "logit", "-m", "demo-cross", *GIVEN), "choose --lens cross"),
         (("--layer", 99, "--above", 0.1), "layer 99 does not exist"),
         (("--draws", 0, *GIVEN), "no control"),

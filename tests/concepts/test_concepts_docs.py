@@ -36,9 +36,7 @@ def test_the_commands_shown_run(folder, monkeypatch, capsys):
     assert len(commands) == 5
     for command in commands:
         monkeypatch.setattr(sys, "argv", shlex.split(command))
-        with pytest.raises(SystemExit) as done:
-            cli.main()
-        assert done.value.code in (0, None)
+        cli.main()
         out, err = capsys.readouterr()
         assert "error" not in err
         if command.startswith("patchlens words"):

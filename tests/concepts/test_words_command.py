@@ -93,7 +93,7 @@ def test_own_words_and_a_language_to_take_them_in(run, saved, tmp_path):
     ("arguments", "error"),
     [
         (("xyzzy",), "'xyzzy' is not in the dictionary"),
-        (("--at", "sky"), "'sky' is none of patches, answer and text"),
+        (("--at", "sky"), 'Choose from: "patches", "answer", "text"'),
         (("-k", 9), "k is 9, but this reading keeps the best 2"),
         (("-k", 0), "k is 0: ask for 1 or more"),
         (("cat", "--language", "xx"), "the dictionary has no language 'xx'"),

@@ -7,6 +7,7 @@ import torch
 
 from patchlens.data.item import Item
 from patchlens.fit.jacobian import degenerate, fit_jacobian_lens, spreads
+from patchlens.fit.settings import JacobianSettings
 from patchlens.lens.jacobian import JacobianLens, Jacobians
 from patchlens.run import Model, load
 
@@ -33,12 +34,12 @@ def test_layers_with_one_direction_are_named():
 def test_a_fit_carries_what_it_cannot_tell_apart(monkeypatch):
     model = load("demo")
     items = [Item("text", "Is a cat an animal?")]
-    fitted = fit_jacobian_lens(model, items, versions=["text"], max_new_tokens=1)
+    fitted = fit_jacobian_lens(model, items, JacobianSettings(versions=("text",), max_new_tokens=1))
     assert fitted.note == ""
     adapter = model.adapter
     poor = dataclasses.replace(
         fitted, versions={"text": Jacobians(flat(adapter.d_model, adapter.n_layers, 2), 1)}
     )
     monkeypatch.setattr("patchlens.fit.jacobian.fit_jacobian", lambda *_, **__: poor)
-    noted = fit_jacobian_lens(Model(adapter), items, versions=["text"], max_new_tokens=1)
+    noted = fit_jacobian_lens(Model(adapter), items, JacobianSettings(versions=("text",), max_new_tokens=1))
     assert "degenerate at layers 2:" in noted.note and noted.params()["note"] == noted.note

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from patchlens.data.item import Item
+from patchlens.data.read import read_items
 from patchlens.errors import DataError, FitError, OutputError, PatchlensError, PromptError, SelectionError
-from patchlens.fit import Item, TunedSettings, fit_tuned, read_items
 from patchlens.fit.closed_form import ClosedForm
 from patchlens.fit.gather import Gathered
 from patchlens.fit.markdown import to_markdown
+from patchlens.fit.settings import TunedSettings
 from patchlens.fit.states import StateBatch, StateStore
-from patchlens.fit.tuned import _Fit
+from patchlens.fit.tuned import _Fit, fit_tuned
 from patchlens.fit.work import FINGERPRINT, work_folder
 from patchlens.lens import LogitLens
 from patchlens.lens.files import read_lens, read_manifest
@@ -156,6 +158,9 @@ def test_models_without_patch_positions_and_texts_are_fitted_too(tmp_path):
         ({"strengths": (0.0,)}, "strength"),
         ({"strengths": (float("nan"),)}, "strength"),
         ({"patches": 0}, "at least 1"),
+        ({"held_out": 1.5}, "between 0 and 1"),
+        ({"epochs": 0}, "1 or more"),
+        ({"max_new_tokens": -1}, "0 or more"),
     ],
 )
 def test_wrong_settings_are_refused(changed, words):
@@ -169,7 +174,6 @@ def test_what_cannot_be_fitted_is_refused_before_the_model_runs(model, items, tm
     cases = [
         (items[:1], QUICK, {}, DataError, "1 different pictures"),
         ([items[0]] * 9, QUICK, {}, DataError, "1 different pictures"),
-        (items, replace(QUICK, held_out=1.5), {}, DataError, "held-out share"),
         ([*items, wrong], QUICK, {}, PromptError, "data.jsonl:7"),
         ([*items, Item("x", "", (noise(1),))], QUICK, {}, PromptError, "x: "),
         (items, QUICK, {"disk_gb": 1e-6}, OutputError, "--disk-gb"),

@@ -13,10 +13,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from typer.testing import CliRunner
 
-from patchlens.cli import app as application
-from patchlens.errors import FormatError, OutputError
+from patchlens.cli import main
+from patchlens.errors import OutputError
 from patchlens.reading.store import save_reading
 from patchlens.studies.layout import file_name
 from patchlens.studies.report import make_report, write, write_report
@@ -24,7 +23,6 @@ from patchlens.studies.report.tables import Table
 from readings import HOSTILE, make_reading
 from studies.made_study import MadeStudy, write_study
 
-app = application.app
 DRAWS = 99
 
 
@@ -169,11 +167,10 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path):
         write_report(report, tmp_path, tmp_path / "file")
 
 
-def test_the_command_prints_a_table_and_where_the_page_is(tmp_path: Path):
+def test_the_command_prints_a_table_and_where_the_page_is(tmp_path: Path, capsys):
     write_study(tmp_path, per_group=2, models={"demo": 4}, failed={"item-0-0": "no"}, unread=1)
-    done = CliRunner().invoke(app, ["report", str(tmp_path), "--out", str(tmp_path / "here")])
-    assert done.exit_code == 0, done.output
-    lines = done.output.splitlines()
+    main(["report", str(tmp_path), "--out", str(tmp_path / "here")])
+    lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == str(tmp_path / "here" / "index.html")
     assert Path(lines[-1]).exists()
     assert any(re.match(r"\s*demo\s+logit\s+all items\s+4\s", line) for line in lines)
@@ -181,14 +178,16 @@ def test_the_command_prints_a_table_and_where_the_page_is(tmp_path: Path):
     assert any("beyond chance" in line for line in lines)
 
 
-def test_the_command_prints_json(tmp_path: Path):
+def test_the_command_prints_json(tmp_path: Path, capsys):
     write_study(tmp_path, per_group=2, models={"demo": 4})
-    done = CliRunner().invoke(app, ["report", str(tmp_path), "--json"])
-    told = json.loads(done.output)
+    main(["report", str(tmp_path), "--json"])
+    told = json.loads(capsys.readouterr().out)
     assert Path(told["page"]).exists()
     assert told["tables"]["answers"][0]["model"] == "demo"
 
 
-def test_the_command_refuses_what_is_no_study_on_one_line(tmp_path: Path):
-    with pytest.raises(FormatError, match="holds no study"):
-        CliRunner().invoke(app, ["report", str(tmp_path)], catch_exceptions=False)
+def test_the_command_refuses_what_is_no_study_on_one_line(tmp_path: Path, capsys):
+    with pytest.raises(SystemExit):
+        main(["report", str(tmp_path)])
+    err = capsys.readouterr().err
+    assert "holds no study" in err and err.count("\n") == 1

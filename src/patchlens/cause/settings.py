@@ -46,6 +46,8 @@ class PatchesSettings:
             raise SelectionError("--above and --top together: give one of them")
         if self.word is not None and not self.word.strip():
             raise SelectionError("the word is empty: name one, such as --word cat")
+        _check_share("the map's maximum", self.above)
+        _check_share("the patches", self.top)
         _check_draws(self.draws)
         _check_blocks(self.block, self.step)
 
@@ -193,6 +195,11 @@ class ChangeSettings:
     def runs(self) -> int:
         """Passes with the answer, and as many that write a new one."""
         return 2 * (2 + self.draws)
+
+
+def _check_share(of: str, share: float | None) -> None:
+    if share is not None and not 0 < share <= 1:
+        raise SelectionError(f"a share of {of} is over 0 and at most 1, got {share:g}")
 
 
 def _check_draws(draws: int | None) -> None:

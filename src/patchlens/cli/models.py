@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from patchlens.cli.app import DtypeOption, RevisionOption, app, progress_display, stdout_console
+from patchlens.cli import options
+from patchlens.cli.app import Flat, app, progress_display, stdout_console
 
 
-@app.command()
-def models(
-    check: Annotated[
-        str | None, typer.Option("--check", help="Load this model and print its self-check.")
-    ] = None,
-    dtype: DtypeOption = "auto",
-    revision: RevisionOption = None,
-) -> None:
-    """List the models that can be read, or prove that one of them is read rightly."""
+@app.command
+def models(*, check: str | None = None, load: Flat[options.LoadOptions] = options.LoadOptions()) -> None:
+    """List the models that can be read, or prove that one of them is read rightly.
+
+    Args:
+        check: Load this model and print its self-check.
+    """
     from patchlens.views.tables import print_identity, print_models
 
     if check is None:
@@ -29,8 +24,6 @@ def models(
         return
     with progress_display() as tell:
         tell("loading the model", 0, 1)
-        from patchlens.run import load
-
-        loaded = load(check, dtype=dtype, revision=revision)
+        loaded = options.ModelOptions(**vars(load), model=check).load()
         report = loaded.adapter.prove()
     print_identity(loaded.adapter.name, report, stdout_console())

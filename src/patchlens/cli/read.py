@@ -3,100 +3,76 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-import typer
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
-from patchlens.cli.app import (
-    DeviceOption,
-    DtypeOption,
-    ModelOption,
-    RevisionOption,
-    app,
-    check_writable,
-    progress_display,
-    stdout_console,
-)
+from patchlens.cli import options
+from patchlens.cli.app import Flat, app, progress_display, say, say_written, stdout_console
 from patchlens.selection import parse_numbers, parse_positions
 
 
-@app.command()
-def demo(
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for the readings, pages and index.")
-    ] = Path("patchlens-demo"),
-) -> None:
-    """Read the bundled pictures with the bundled models and write a page for each. Needs no network."""
+@app.command
+def demo(*, out: Annotated[Path, Parameter(alias="-o")] = Path("patchlens-demo")) -> None:
+    """Read the bundled pictures with the bundled models and write a page for each. Needs no network.
+
+    Args:
+        out: Folder for the readings, pages and index.
+    """
     with progress_display() as tell:
         from patchlens.cli.tour import make_tour
 
         index = make_tour(out, tell)
-    typer.echo(f"{index}")
+    print(index)
 
 
-@app.command()
+@app.command
 def read(
-    images: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Pictures; none for a text-only reading.", metavar="IMAGE"),
-    ] = None,
-    prompt: Annotated[str, typer.Option("--prompt", "-p", help="The question. Required.")] = ...,  # pyright: ignore[reportArgumentType]
-    model: ModelOption = "demo",
-    lens: Annotated[
-        str,
-        typer.Option("--lens", help="logit, cross, embedding, tuned, or a file that patchlens fit wrote."),
-    ] = "logit",
-    top_k: Annotated[int, typer.Option("--top-k", "-k", help="Tokens kept per layer and position.")] = 10,
-    target: Annotated[
-        list[str] | None,
-        typer.Option("--target", "-t", help="Word to follow exactly through all layers (repeatable)."),
-    ] = None,
-    channel: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--channel",
-            help="More maps for the page (repeatable): contribution or attention, what the answer takes from "
-            "where; contextual, how like it each state is.",
-        ),
-    ] = None,
-    layers: Annotated[str | None, typer.Option("--layers", help="Such as 0,4-8,-1. All if left out.")] = None,
-    positions: Annotated[
-        str | None,
-        typer.Option("--positions", help="Such as 0,4-8,-1, or all, answer, text, patches. All if left out."),
-    ] = None,
-    steps: Annotated[
-        bool, typer.Option("--steps", help="Also read the position of every further answer token.")
-    ] = False,
-    max_new_tokens: Annotated[
-        int, typer.Option("--max-new-tokens", min=0, help="Longest answer; 0 for none.")
-    ] = 20,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write the reading: NAME.safetensors.")
-    ] = None,
-    html: Annotated[Path | None, typer.Option("--html", help="Write a page to open in a browser.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    dtype: DtypeOption = "auto",
-    device_map: DeviceOption = None,
-    revision: RevisionOption = None,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Give the prompt as it is, without chat template.")
-    ] = False,
+    *images: options.Pictures,
+    prompt: Annotated[str, options.Prompt],
+    model: Flat[options.ModelOptions] = options.ModelOptions(),
+    lens: Annotated[str, options.Lens] = "logit",
+    top_k: Annotated[int, Parameter(alias="-k", validator=Number(gte=1))] = 10,
+    target: Annotated[tuple[str, ...], options.asks("a target", alias="-t")] = (),
+    channel: tuple[Literal["contribution", "attention", "contextual"], ...] = (),
+    layers: str | None = None,
+    positions: str | None = None,
+    steps: options.Flag = False,
+    max_new_tokens: options.Tokens = 20,
+    out: options.ReadingOut = None,
+    html: options.PageFile = None,
+    json: options.Json = False,
+    raw: options.Flag = False,
 ) -> None:
-    """Read pictures and a prompt: what the model is about to say at every layer and position."""
-    check_writable(out, ".safetensors")
-    check_writable(html, ".html")
+    """Read pictures and a prompt: what the model is about to say at every layer and position.
+
+    Args:
+        prompt: The question.
+        lens: logit, cross, embedding, tuned, jacobian, latent, or a file that patchlens fit wrote.
+        top_k: Tokens kept per layer and position.
+        target: Word to follow exactly through all layers (repeatable).
+        channel: More maps for the page (repeatable): what the answer takes from where, and how like it each
+            state is in context.
+        layers: Such as 0,4-8,-1. All if left out.
+        positions: Such as 0,4-8,-1, or all, answer, text, patches. All if left out.
+        steps: Also read the position of every further answer token.
+        out: Write the reading: NAME.safetensors.
+        html: Write a page to open in a browser.
+        raw: Give the prompt as it is, without chat template.
+    """
     chosen_layers = None if layers is None else parse_numbers(layers)
     chosen_positions = None if positions is None else parse_positions(positions)
     with progress_display() as tell:
         tell("loading the model", 0, 1)
+        pictures = options.open_pictures(images)
         from patchlens.lens.open import open_lens
-        from patchlens.run import load
 
-        loaded = load(model, dtype=dtype, device_map=device_map, revision=revision)
-        chosen_lens = open_lens(lens, loaded.adapter)
+        loaded = model.load()
+        chosen_lens = open_lens(lens, loaded)
         tell("loading the model", 1, 1)
         trace = loaded.trace(
-            [str(image) for image in images or []],
+            pictures,
             prompt,
             max_new_tokens=max_new_tokens,
             steps=steps,
@@ -105,9 +81,7 @@ def read(
             chat=False if raw else None,
             progress=tell,
         )
-        reading = trace.read(
-            chosen_lens, top_k=top_k, targets=target or [], channels=channel or [], progress=tell
-        )
+        reading = trace.read(chosen_lens, top_k=top_k, targets=target, channels=channel, progress=tell)
     if out is not None:
         reading.save(out)
     if html is not None:
@@ -115,15 +89,13 @@ def read(
 
         write_page(reading, html)
     for note in reading.notes:
-        typer.echo(f"note: {note}", err=True)
-    if as_json:
+        say(f"note: {note}")
+    if json:
         from patchlens.views.summary import to_json
 
-        typer.echo(to_json(reading))
+        print(to_json(reading))
     else:
         from patchlens.views.tables import print_reading
 
         print_reading(reading, stdout_console(), at="answer" if 0 in reading.positions.step else -1)
-    for written in (out, html):
-        if written is not None:
-            typer.echo(f"wrote {written}", err=True)
+    say_written(out, html)

@@ -3,69 +3,73 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
-from patchlens.cli.app import app, progress_display, stdout_console
+from patchlens.cli import options
+from patchlens.cli.app import Flat, app, progress_display, say, stdout_console
 from patchlens.errors import MissingExtraError, SelectionError
 
 if TYPE_CHECKING:
+    from patchlens.studies.spec.study import Study
     from patchlens.studies.study import OpenPool, Outcome
 
-MOST_TOLD = 20
+MOST_FAILURES = 20
 
 
-@app.command()
+@app.command
 def study(
-    spec: Annotated[
-        Path,
-        typer.Argument(
-            help="A .yaml or .json file of models, lenses and items (docs/study.md), or just items: a folder "
-            "of pictures, mapping.json, a .jsonl file, annotations in COCO's format.",
-            metavar="SPEC",
-        ),
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder of the result. Run again, it goes on.")
-    ] = ...,  # pyright: ignore[reportArgumentType]
-    model: Annotated[
-        list[str] | None, typer.Option("--model", "-m", help="Instead of the spec's (repeatable).")
-    ] = None,
-    lens: Annotated[
-        list[str] | None, typer.Option("--lens", help="Instead of the spec's (repeatable).")
-    ] = None,
-    prompt: Annotated[
-        str | None,
-        typer.Option("--prompt", "-p", help="What to ask of each picture, where SPEC is just items."),
-    ] = None,
-    workers: Annotated[
-        int, typer.Option("--workers", min=0, help="Processes, each with the model; 0: in this one.")
-    ] = 1,
-    ray: Annotated[
-        str | None,
-        typer.Option("--ray", help='Workers on a Ray cluster: its address, or "local" (extra "ray").'),
-    ] = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Also run failed items again.")] = False,
+    spec: Annotated[Path, Parameter(allow_leading_hyphen=False)],
+    /,
+    *,
+    out: Annotated[Path, Parameter(alias="-o")],
+    model: Annotated[tuple[str, ...], Parameter(alias="-m")] = (),
+    lens: tuple[str, ...] = (),
+    prompt: Annotated[str | None, Parameter(alias="-p")] = None,
+    workers: Annotated[int, Parameter(validator=Number(gte=0))] = 1,
+    ray: str | None = None,
+    retry: options.Flag = False,
+    load: Flat[options.LoadOptions] = options.LoadOptions(),
 ) -> None:
     """Read many pictures with every model and lens, into one result that can be queried.
 
     Stopped at any point, the same command goes on where it was. Ends with 1 if items failed.
+
+    Args:
+        spec: A .yaml or .json file of models, lenses and items (docs/study.md), or just items: a folder of
+            pictures, mapping.json, a .jsonl file, annotations in COCO's format.
+        out: Folder of the result. Run again, it goes on.
+        model: Instead of the spec's (repeatable).
+        lens: Instead of the spec's (repeatable).
+        prompt: What to ask of each picture, where SPEC is just items.
+        workers: Processes, each with the model; 0: in this one.
+        ray: Workers on a Ray cluster: its address, or "local" (extra "ray").
+        retry: Also run failed items again.
     """
-    with _stoppable(), progress_display(long=True) as tell:
+    with _stoppable(), progress_display() as tell:
         check_extra()
         from patchlens.studies.spec.study import read_study
         from patchlens.studies.study import run_study
 
-        asked = read_study(spec, models=model or [], lenses=lens or [], prompt=prompt)
-        outcome = run_study(asked, out, open_pool=_pool(workers, ray), retry=retry, tell=tell)
+        asked = read_study(spec, models=model, lenses=lens, prompt=prompt)
+        outcome = run_study(_loaded(asked, load), out, open_pool=_pool(workers, ray), retry=retry, tell=tell)
     _tell(outcome)
     if outcome.failures:
-        raise typer.Exit(1)
+        sys.exit(1)
+
+
+def _loaded(asked: Study, load: options.LoadOptions) -> Study:
+    """The study with its models loaded as was asked here, where that was."""
+    given = {key: value for key, value in vars(load).items() if value != getattr(options.LoadOptions(), key)}
+    return replace(asked, models=tuple(replace(model, **given) for model in asked.models))
 
 
 @contextmanager
@@ -75,8 +79,8 @@ def _stoppable() -> Generator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("stopped: nothing is lost, the same command goes on", err=True)
-        raise typer.Exit(130) from None
+        say("stopped: nothing is lost, the same command goes on")
+        sys.exit(130)
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -111,22 +115,16 @@ def _pool(workers: int, ray: str | None) -> OpenPool:
 
 
 def _tell(outcome: Outcome) -> None:
-    from rich.table import Table
+    from patchlens.studies.study import print_outcome
 
-    from patchlens.views.terminal import print_table
-
-    failed = {model: sum(one.model == model for one in outcome.failures) for model in outcome.done}
-    table = Table("model", "items done", "failed")
-    for model, done in outcome.done.items():
-        table.add_row(model, str(done), str(failed[model]))
-    print_table(table, stdout_console())
+    print_outcome(outcome, stdout_console())
     for model, lenses in outcome.left_out.items():
         for lens, reason in lenses.items():
-            typer.echo(f"note: {model} was not read through {lens}: {reason}", err=True)
-    for failure in outcome.failures[:MOST_TOLD]:
-        typer.echo(f"failed: {failure.item} ({failure.model}): {failure.reason}", err=True)
-    if len(outcome.failures) > MOST_TOLD:
-        typer.echo(f"and {len(outcome.failures) - MOST_TOLD} more, in the table items", err=True)
+            say(f"note: {model} was not read through {lens}: {reason}")
+    for failure in outcome.failures[:MOST_FAILURES]:
+        say(f"failed: {failure.item} ({failure.model}): {failure.reason}")
+    if len(outcome.failures) > MOST_FAILURES:
+        say(f"and {len(outcome.failures) - MOST_FAILURES} more, in the table items")
     if outcome.failures:
-        typer.echo("run failed items again with --retry", err=True)
-    typer.echo(f"{outcome.folder}")
+        say("run failed items again with --retry")
+    print(outcome.folder)

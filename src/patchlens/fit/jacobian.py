@@ -13,6 +13,7 @@ import numpy as np
 from patchlens.data.item import Item
 from patchlens.errors import SelectionError, naming
 from patchlens.fit.gather import FitProgress
+from patchlens.fit.settings import JacobianSettings
 from patchlens.fit.survey import survey
 from patchlens.fit.vjp import fit_jacobian, positions
 from patchlens.lens import save_lens
@@ -54,11 +55,8 @@ class Answered:
 def fit_jacobian_lens(
     model: Model,
     items: Sequence[Item],
+    settings: JacobianSettings | None = None,
     *,
-    versions: Sequence[Version] | None = None,
-    probes: int | None = None,
-    seed: int = 0,
-    max_new_tokens: int = 20,
     out: str | Path | None = None,
     data: str = "",
     progress: FitProgress | None = None,
@@ -71,10 +69,7 @@ def fit_jacobian_lens(
     Args:
         model: whose Jacobians are averaged.
         items: prompts with pictures or without.
-        versions: which; None for all that the first item has positions for.
-        probes: random directions per item; None for all, which is exact and takes longest.
-        seed: of the random directions.
-        max_new_tokens: length limit of the model's answers, whose positions are targets of "answer".
+        settings: how to fit; the defaults if None.
         out: NAME.safetensors to write, or None.
         data: what the items are, in words.
         progress: called with what is being done, how much is done, and of how much.
@@ -83,7 +78,7 @@ def fit_jacobian_lens(
         SelectionError: an item has no positions of a version.
         ImageError, PromptError, NumericsError, OutputError: as their names say.
     """
-    adapter = model.adapter
+    adapter, own = model.adapter, settings or JacobianSettings()
     adapter.prove()
 
     def tell(what: str, done: int, total: int) -> None:
@@ -91,21 +86,21 @@ def fit_jacobian_lens(
             progress(what, done, total)
 
     survey(adapter, items, lambda done, total: tell("looking the data over", done, total))
-    answered = Answered(adapter, items, max_new_tokens)
-    chosen = versions or possible(next(iter(answered)))
+    answered = Answered(adapter, items, own.max_new_tokens)
+    chosen = own.versions or possible(next(iter(answered)))
     lenses = [
         fit_jacobian(
             adapter,
             answered,
             version,
-            probes=probes,
-            seed=seed,
+            probes=own.probes,
+            seed=own.seed,
             progress=lambda done, total, version=version: tell(f"fitting version {version}", done, total),
         )
         for version in chosen
     ]
     lens = replace(reduce(JacobianLens.joined, lenses), data=data or f"{len(items)} items")
-    lens = replace(lens, note="; ".join(degenerate(spreads(adapter, lens, seed))))
+    lens = replace(lens, note="; ".join(degenerate(spreads(adapter, lens, own.seed))))
     if out is not None:
         save_lens(lens, out, adapter)
     return lens
@@ -144,18 +139,3 @@ def possible(inputs: Inputs) -> tuple[Version, ...]:
         return True
 
     return tuple(version for version in VERSIONS if has(version)) or ("text",)
-
-
-def parse_versions(text: str | None) -> tuple[Version, ...] | None:
-    """Read ``text,image``: versions of a Jacobian lens; None stays None.
-
-    Raises:
-        SelectionError: naming the part that is none.
-    """
-    if text is None:
-        return None
-    words = dict.fromkeys(word.strip() for word in text.split(","))
-    unknown = words.keys() - set(VERSIONS)
-    if unknown:
-        raise SelectionError(f"there is no version {min(unknown)!r}: choose some of {', '.join(VERSIONS)}")
-    return tuple(version for version in VERSIONS if version in words)

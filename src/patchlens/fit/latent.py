@@ -8,8 +8,9 @@ from pathlib import Path
 from patchlens.data.item import DrawnPicture
 from patchlens.data.read import read_items
 from patchlens.errors import DataError
-from patchlens.fit.contexts import PER_TYPE, build_bank
+from patchlens.fit.contexts import build_bank
 from patchlens.fit.gather import FitProgress
+from patchlens.fit.settings import LatentSettings
 from patchlens.lens import save_lens
 from patchlens.lens.latent import LatentLens
 from patchlens.run import Model
@@ -22,7 +23,7 @@ def read_texts(data: str | Path) -> tuple[str, ...]:
     """Texts for a bank: those of a ``.txt`` or ``.jsonl`` file, or captions of drawn scenes (``scenes:N``).
 
     Raises:
-        DataError: as `patchlens.fit.read_items`, or there are pictures among the data.
+        DataError: as `patchlens.data.read.read_items`, or there are pictures among the data.
     """
     texts: list[str] = []
     for item in read_items(data):
@@ -40,9 +41,8 @@ def read_texts(data: str | Path) -> tuple[str, ...]:
 def fit_latent(
     model: Model,
     texts: Sequence[str],
+    settings: LatentSettings | None = None,
     *,
-    per_type: int = PER_TYPE,
-    seed: int = 0,
     out: str | Path | None = None,
     progress: FitProgress | None = None,
 ) -> LatentLens:
@@ -51,8 +51,7 @@ def fit_latent(
     Args:
         model: whose states are kept.
         texts: captions or other sentences.
-        per_type: most occurrences of one token.
-        seed: of the choice among more.
+        settings: how much to keep; the defaults if None.
         out: NAME.safetensors to write, or None.
         progress: called with what is being done, how much is done, and of how much.
 
@@ -65,8 +64,8 @@ def fit_latent(
         if progress is not None:
             progress("running the model on texts", done, total)
 
-    adapter = model.adapter
-    lens = LatentLens(build_bank(adapter, texts, per_type=per_type, seed=seed, progress=tell))
+    adapter, own = model.adapter, settings or LatentSettings()
+    lens = LatentLens(build_bank(adapter, texts, per_type=own.per_type, seed=own.seed, progress=tell))
     if out is not None:
         save_lens(lens, out, adapter)
     return lens

@@ -1,4 +1,4 @@
-"""The arguments of a fit."""
+"""The arguments of fits, checked before a model loads."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from patchlens.axes import FIT_KINDS, FitKind
+from patchlens.axes import FitKind
 from patchlens.errors import SelectionError
 
 Method = Literal["closed", "gradient"]
-METHODS: tuple[Method, ...] = ("closed", "gradient")
 
 
 @dataclass(frozen=True)
@@ -18,14 +17,15 @@ class TunedSettings:
     """Arguments of a fit.
 
     Attributes:
-        kinds: kinds of position to fit apart; None for those of `FIT_KINDS` that occur.
-        method: ``closed`` form (ridge regression and a temperature), or ``gradient`` from there.
-        strengths: of the ridge; of several, each kind takes what is best on validation pictures.
-        held_out: share of the pictures to hold out for the report.
-        seed: of the split and of everything drawn.
-        max_new_tokens: length limit of the model's answers.
-        patches: how many patches of each item to keep, drawn by the seed; None for all.
-        epochs: of the gradient method, at most.
+        kinds: Kinds of position to fit apart. Those that occur if left out.
+        method: The closed form (ridge regression and a temperature), or gradient, which goes on from there.
+        strengths: Of the ridge; of several (0.001,0.01,0.1) each kind takes what is best on validation
+            pictures.
+        held_out: Share of the pictures that the report is made on.
+        seed: Of the split and of everything drawn.
+        max_new_tokens: Longest answer of the model; 0 for none.
+        patches: Patches kept of each item, drawn by the seed. All if left out.
+        epochs: Passes of the gradient method, at most.
     """
 
     kinds: tuple[FitKind, ...] | None = None
@@ -44,6 +44,13 @@ class TunedSettings:
             raise SelectionError(
                 f"{self.patches} patches of each item: keep at least 1, or leave it out for all"
             )
+        if not 0 < self.held_out < 1:
+            raise SelectionError(
+                f"{self.held_out:g} of the pictures held out: choose a share between 0 and 1, such as 0.2"
+            )
+        if self.epochs < 1:
+            raise SelectionError(f"{self.epochs} epochs fit nothing: choose 1 or more")
+        _check_tokens(self.max_new_tokens)
 
     def arguments(self) -> dict[str, str | int | float | None]:
         """All of them as plain values, for a fingerprint or a report."""
@@ -58,40 +65,45 @@ class TunedSettings:
         return self.method == "gradient" or len(self.strengths) > 1
 
 
-def parse_kinds(text: str | None) -> tuple[FitKind, ...] | None:
-    """Read ``text,answer``: kinds of position to fit apart; None stays None.
+@dataclass(frozen=True)
+class JacobianSettings:
+    """Arguments of the fit of a Jacobian lens.
 
-    Raises:
-        SelectionError: naming the part that is none.
+    Attributes:
+        versions: Which to fit. Those that the first item has positions for if left out.
+        probes: Random directions per item. All, which is exact and takes longest, if left out.
+        seed: Of the random directions.
+        max_new_tokens: Longest answer of the model, whose positions are targets of the version answer.
     """
-    if text is None:
-        return None
-    words = dict.fromkeys(word.strip() for word in text.split(","))
-    unknown = words.keys() - set(FIT_KINDS)
-    if unknown:
-        raise SelectionError(f"positions {min(unknown)!r}: choose some of {', '.join(FIT_KINDS)}")
-    return tuple(kind for kind in FIT_KINDS if kind in words)
+
+    versions: tuple[Literal["text", "answer", "image"], ...] | None = None
+    probes: int | None = None
+    seed: int = 0
+    max_new_tokens: int = 20
+
+    def __post_init__(self) -> None:
+        if self.probes is not None and self.probes < 1:
+            raise SelectionError(f"{self.probes} random directions span nothing: take 1 or more")
+        _check_tokens(self.max_new_tokens)
 
 
-def parse_method(text: str) -> Method:
-    """Read the name of a method.
+@dataclass(frozen=True)
+class LatentSettings:
+    """Arguments of the bank of a latent lens.
 
-    Raises:
-        SelectionError: there is none of that name.
+    Attributes:
+        per_type: Most occurrences of one token.
+        seed: Of the choice among more.
     """
-    for method in METHODS:
-        if text == method:
-            return method
-    raise SelectionError(f"there is no method {text!r}: choose {' or '.join(METHODS)}")
+
+    per_type: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.per_type < 1:
+            raise SelectionError(f"{self.per_type} occurrences of each token: keep 1 or more")
 
 
-def parse_strengths(text: str) -> tuple[float, ...]:
-    """Read ``0.001,0.01``: ridge strengths to choose from.
-
-    Raises:
-        SelectionError: a part is no number.
-    """
-    try:
-        return tuple(dict.fromkeys(float(part) for part in text.split(",")))
-    except ValueError as error:
-        raise SelectionError(f"ridge strengths {text!r}: expected numbers with commas between") from error
+def _check_tokens(max_new_tokens: int) -> None:
+    if max_new_tokens < 0:
+        raise SelectionError(f"an answer of {max_new_tokens} tokens: allow 0 or more")

@@ -56,7 +56,7 @@ def fit_tuned(
 
     Args:
         model: whose states are fitted.
-        items: prompts with pictures or without; `patchlens.fit.read_items` reads them.
+        items: prompts with pictures or without; `patchlens.data.read.read_items` reads them.
         settings: how to fit; the defaults if None.
         out: NAME.safetensors to write; NAME.report.json and NAME.report.md come beside it. None writes none.
         data: what the items are, in words, for the report.

@@ -5,17 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from patchlens.data.item import Item
 from patchlens.errors import ImageError, StudyError
 from patchlens.progress import Tell, silent
+from patchlens.reading.records import package_versions
 from patchlens.studies.folder import Kept, StudyFolder
 from patchlens.studies.pools.protocol import Lost, Pool
 from patchlens.studies.spec.study import ModelSpec, Study
 from patchlens.studies.work.rows import failed_rows
 from patchlens.studies.work.task import Bench, Done, Job, Task
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 OpenPool = Callable[[Bench], Pool]
 
@@ -81,6 +85,21 @@ def run_study(
         ),
         left_out,
     )
+
+
+def print_outcome(outcome: Outcome, console: Console) -> None:
+    """Print how many items of each model are done and how many failed."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from patchlens.views.terminal import print_table
+    from patchlens.views.words import visible_text
+
+    table = Table("model", "items done", "failed")
+    for model, done in outcome.done.items():
+        failed = sum(one.model == model for one in outcome.failures)
+        table.add_row(Text(visible_text(model)), str(done), str(failed))
+    print_table(table, console)
 
 
 def _run_model(
@@ -177,4 +196,5 @@ def _here(bench: Bench) -> Pool:
 
 
 def _versions() -> dict[str, str]:
-    return {name: metadata.version(name) for name in ("patchlens", "torch", "transformers")}
+    """Without Python's: a study goes on under another one."""
+    return {n: of for n, of in package_versions("torch", "transformers").items() if n != "python"}
