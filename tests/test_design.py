@@ -27,3 +27,12 @@ def test_the_order_is_that_of_the_tiers():
     rank = {name: number for number, tier in enumerate(TIERS) for name in tier}
     ranks = [rank[name.rstrip("/")] for line in mapped() for name in line]
     assert ranks == sorted(ranks)
+
+
+def test_no_two_classes_share_a_name():
+    found = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        for name in re.findall(r"^class (\w+)", path.read_text(), re.MULTILINE):
+            found.setdefault(name, []).append(str(path.relative_to(SOURCE)))
+    twice = {name: files for name, files in found.items() if len(files) > 1 and not name.startswith("_")}
+    assert not twice

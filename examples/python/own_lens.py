@@ -4,7 +4,7 @@ import patchlens as pl
 
 model = pl.load("demo")
 trace = model.trace(pl.demo_picture("cat"), "What is right of the apple?", steps=True)
-means = [model.adapter.unembed.norm(layer).mean(0) for layer in trace.resid]
+means = [trace.normed_at(layer).mean(0) for layer in trace.layers]
 
 
 def centred(normed, layer):

@@ -5,6 +5,6 @@ import patchlens as pl
 model = pl.load("demo")
 trace = model.trace(pl.demo_picture("cat"), "What is right of the apple?", steps=True)
 raw, tuned = trace.read("logit"), trace.read("tuned")
-frame = pl.compare(raw, tuned)
-summary = frame.groupby("layer")[["same_first", "overlap", "kl_to_final_difference"]].mean()
+frame = pl.compare(raw, tuned)  # differences are the second's less the first's
+summary = frame.groupby("layer")[["agrees", "overlap", "entropy", "kl_to_final"]].mean()
 print(summary.round(2).to_string())

@@ -113,6 +113,13 @@ class Trace(Pass):
             raise SelectionError(f"position {missing[0]} was not kept: trace with positions that hold it")
         return states[[row[position] for position in wanted]]
 
+    def normed_at(
+        self, layer: int, positions: str | int | Iterable[int] | None = None
+    ) -> Float[Tensor, "pos d_model"]:
+        """`resid_at` after the model's final norm: what the logit lens unembeds."""
+        with torch.inference_mode():
+            return self.adapter.unembed.norm(self.resid_at(layer, positions)).clone()
+
     # -- what it says --------------------------------------------------------------------------------
 
     def read(

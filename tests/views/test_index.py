@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from patchlens.errors import OutputError
-from patchlens.views.index import BLANK, Entry, index, write_index
+from patchlens.views.index import BLANK, IndexEntry, index, write_index
 from readings import make_reading
 from views.markup import Outline, hash_of, policy
 
 
 def test_every_page_is_linked_with_its_picture_question_and_answer(tmp_path: Path) -> None:
     entries = [
-        Entry(tmp_path / "a b.html", make_reading()),
-        Entry(tmp_path / "deep" / "ü.html", make_reading(pictures=0, prompt="what now?"), "no picture"),
+        IndexEntry(tmp_path / "a b.html", make_reading()),
+        IndexEntry(tmp_path / "deep" / "ü.html", make_reading(pictures=0, prompt="what now?"), "no picture"),
     ]
     outline = Outline(write_index(entries, tmp_path / "index.html", title="Readings").read_text("utf-8"))
     assert [a["href"] for tag, a in outline.tags if tag == "a"] == ["./a%20b.html", "./deep/%C3%BC.html"]
@@ -28,7 +28,7 @@ def test_every_page_is_linked_with_its_picture_question_and_answer(tmp_path: Pat
 
 def test_the_index_runs_nothing_and_hostile_text_stays_text(tmp_path: Path) -> None:
     bad = '"><script>alert(1)</script> \u202e {{style}}'
-    entry = Entry(
+    entry = IndexEntry(
         tmp_path / "javascript:alert(1).html", make_reading(prompt=bad, name=bad, picture_name=bad), bad
     )
     text = index([entry], tmp_path, title=bad)
@@ -43,4 +43,4 @@ def test_the_index_runs_nothing_and_hostile_text_stays_text(tmp_path: Path) -> N
 
 def test_a_page_outside_the_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="not in the index's folder"):
-        index([Entry(tmp_path / "page.html", make_reading())], tmp_path / "elsewhere")
+        index([IndexEntry(tmp_path / "page.html", make_reading())], tmp_path / "elsewhere")

@@ -14,7 +14,7 @@ from patchlens.progress import Progress
 from patchlens.reading.reading import Reading
 from patchlens.run import Model, load
 from patchlens.views.html import write_page
-from patchlens.views.index import Entry, write_index
+from patchlens.views.index import IndexEntry, write_index
 
 COMPARED = "collage"
 """The picture that is also shown through both models side by side."""
@@ -32,7 +32,7 @@ def make_tour(out: Path, progress: Progress) -> Path:
         raise OutputError(f"cannot make the folder {out}: {error.strerror or error}") from error
     pictures = demo_pictures()
     total = len(bundled_models()) * len(pictures)
-    entries: list[Entry] = []
+    entries: list[IndexEntry] = []
     with _one_thread():
         for name in bundled_models():
             progress("reading the pictures", len(entries), total)
@@ -46,19 +46,19 @@ def make_tour(out: Path, progress: Progress) -> Path:
     )
 
 
-def _visit(model: Model, picture: DemoPicture, base: Path) -> Entry:
+def _visit(model: Model, picture: DemoPicture, base: Path) -> IndexEntry:
     reading: Reading = model.trace(str(picture.file), picture.prompt, steps=True).read(
         targets=picture.targets
     )
     reading.save(base.with_suffix(".safetensors"))
     page = write_page(reading, base.with_suffix(".html"))
-    return Entry(page, reading, picture.title)
+    return IndexEntry(page, reading, picture.title)
 
 
-def _side_by_side(entries: Sequence[Entry], out: Path) -> Entry:
+def _side_by_side(entries: Sequence[IndexEntry], out: Path) -> IndexEntry:
     first, second = (entry.reading for entry in entries)
     page = write_page(first, out / f"{COMPARED}-both.html", beside=second)
-    return Entry(page, first, f"{entries[0].title}, through both models")
+    return IndexEntry(page, first, f"{entries[0].title}, through both models")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from torch.nn.functional import linear
 
 from patchlens.axes import FitKind
 from patchlens.errors import NumericsError, SelectionError, TargetError
-from patchlens.lens.engine.chunks import Plan, make_plan
+from patchlens.lens.engine.chunks import ChunkPlan, make_plan
 from patchlens.lens.engine.moments import OnlineMoments
 from patchlens.lens.engine.statistics import Statistics
 from patchlens.lens.engine.targets import TargetCounter
@@ -204,7 +204,7 @@ class _Reader:
         temperature: float,
         top_k: int,
         targets: tuple[int, ...],
-        plan: Plan,
+        plan: ChunkPlan,
     ) -> None:
         self.bank, self.unembed, self.temperature = bank, unembed, temperature
         self.top_k, self.targets, self.plan = top_k, targets, plan

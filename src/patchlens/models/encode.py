@@ -58,7 +58,7 @@ def likeness(inputs: Inputs) -> Hashable:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ProcessedPictures:
     """What a family's image processor makes of the pictures.
 
     ``runs`` holds, per picture, the places of the positions its marker expands to.

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from patchlens.axes import PositionKind
 from patchlens.errors import ImageError, PromptError, UnsupportedModelError
 from patchlens.models import prompt as prompts
-from patchlens.models.encode import Inputs, Seen, expanded
+from patchlens.models.encode import Inputs, ProcessedPictures, expanded
 from patchlens.pictures.grid import joined, plain_places
 
 
@@ -129,7 +129,7 @@ class Encoder(ABC):
                 f"{self.name} is a text-only model: leave the picture out, or choose another model"
             )
         text, notes = self._text(prompt, len(pictures), chat)
-        seen = self.see(pictures) if pictures else Seen()
+        seen = self.see(pictures) if pictures else ProcessedPictures()
         ids, places = expanded(
             self._marked_ids(text, len(pictures)),
             seen.runs,
@@ -159,7 +159,7 @@ class Encoder(ABC):
             notes=notes,
         )
 
-    def see(self, pictures: Sequence[Image.Image]) -> Seen:
+    def see(self, pictures: Sequence[Image.Image]) -> ProcessedPictures:
         """Run the image processor and state the geometry of what it made."""
         raise UnsupportedModelError(f"{self.name} does not take pictures")
 
@@ -174,7 +174,7 @@ class Encoder(ABC):
         except ValueError as error:
             raise ImageError(f"{self.name}'s image processor refused the picture: {error}") from error
 
-    def alongside(self, ids: Sequence[int], seen: Seen) -> dict[str, Tensor]:
+    def alongside(self, ids: Sequence[int], seen: ProcessedPictures) -> dict[str, Tensor]:
         """Further tensors the family's forward needs for this sequence."""
         return {}
 

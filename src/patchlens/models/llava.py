@@ -13,7 +13,7 @@ from patchlens.axes import PositionKind
 from patchlens.errors import UnsupportedModelError
 from patchlens.models.adapter import Adapter
 from patchlens.models.crop import canvas_of
-from patchlens.models.encode import Seen
+from patchlens.models.encode import ProcessedPictures
 from patchlens.models.encoder import Processing
 from patchlens.pictures.grid import Grid, Places, joined, patch_places, plain_places, single_grid
 
@@ -48,12 +48,12 @@ class LlavaAdapter(Adapter):
         config: Any = self.model.config
         return int(config.image_token_id)
 
-    def see(self, pictures: Sequence[Image.Image]) -> Seen:
+    def see(self, pictures: Sequence[Image.Image]) -> ProcessedPictures:
         """One canvas per picture, cut into patches in reading order, after a CLS token if that is kept."""
         pixels: torch.Tensor = self.processed(pictures)["pixel_values"]
         grids = tuple(self._grid(picture, pixels) for picture in pictures)
         runs = tuple(self._run(grid, index) for index, grid in enumerate(grids))
-        return Seen(tensors={"pixel_values": pixels}, grids=grids, runs=runs)
+        return ProcessedPictures(tensors={"pixel_values": pixels}, grids=grids, runs=runs)
 
     def _grid(self, picture: Image.Image, pixels: torch.Tensor) -> Grid:
         canvas = canvas_of(self.processing.image_processor, picture)

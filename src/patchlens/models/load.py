@@ -31,7 +31,7 @@ from patchlens.models.mllama import MllamaAdapter
 from patchlens.models.quiet import quiet_loading
 from patchlens.models.qwen_vl import QwenVLAdapter
 from patchlens.models.source import (
-    Source,
+    ModelSource,
     chat_template,
     not_found,
     reach,
@@ -189,7 +189,7 @@ def family_of(name: str, config: Mapping[str, Any], *, trust_remote_code: bool) 
     )
 
 
-def _processing(source: Source, options: dict[str, Any], family: type[Adapter]) -> Processing:
+def _processing(source: ModelSource, options: dict[str, Any], family: type[Adapter]) -> Processing:
     try:
         tokenizer = AutoTokenizer.from_pretrained(source.location, **options)
         if family is TextAdapter:
@@ -206,7 +206,7 @@ def _processing(source: Source, options: dict[str, Any], family: type[Adapter]) 
     return Processing(tokenizer, image_processor, chat_template(source, tokenizer))
 
 
-def _whole_processor(source: Source, options: dict[str, Any]) -> Any:
+def _whole_processor(source: ModelSource, options: dict[str, Any]) -> Any:
     """The model's full processor, or None where a part of it (video) needs torchvision."""
     try:
         return AutoProcessor.from_pretrained(source.location, **options)
@@ -214,14 +214,14 @@ def _whole_processor(source: Source, options: dict[str, Any]) -> Any:
         return None
 
 
-def _image_processor(source: Source, family: type[Adapter]) -> Any:
+def _image_processor(source: ModelSource, family: type[Adapter]) -> Any:
     if family.pil_processor is None:
         return AutoImageProcessor.from_pretrained(source.location, **source.options)
     return getattr(transformers, family.pil_processor).from_pretrained(source.location, **source.options)
 
 
 def _model(
-    source: Source, family: type[Adapter], options: dict[str, Any], device_map: Any
+    source: ModelSource, family: type[Adapter], options: dict[str, Any], device_map: Any
 ) -> PreTrainedModel:
     auto: Any = AutoModelForCausalLM if family is TextAdapter else AutoModelForImageTextToText
     single = device_map is not None and not isinstance(device_map, dict) and device_map not in DEVICE_PLANS
@@ -243,7 +243,7 @@ def _model(
     return _placed(model, source, device_map) if single else model
 
 
-def _placed(model: Any, source: Source, device: Any) -> PreTrainedModel:
+def _placed(model: Any, source: ModelSource, device: Any) -> PreTrainedModel:
     try:
         return model.to(device)
     except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for the device

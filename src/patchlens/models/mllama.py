@@ -17,7 +17,7 @@ from patchlens.axes import VISION, PositionKind
 from patchlens.errors import UnsupportedModelError
 from patchlens.models import prompt as prompts
 from patchlens.models.adapter import Adapter
-from patchlens.models.encode import Inputs, Seen
+from patchlens.models.encode import Inputs, ProcessedPictures
 from patchlens.models.encoder import Processing
 from patchlens.models.heads import Heads
 from patchlens.pictures.grid import Canvas, Grid, Places, joined, part, patch_places, plain_places, tiled_grid
@@ -83,7 +83,7 @@ class MllamaAdapter(Adapter):
             return super().raw_text(pieces, typed=typed)
         return (self.image_marker or "") * leading + bos + rest
 
-    def see(self, pictures: Sequence[Image.Image]) -> Seen:
+    def see(self, pictures: Sequence[Image.Image]) -> ProcessedPictures:
         """Tiles of each picture, padded to the greatest number; per tile a CLS state, then patches."""
         made = self.processed(pictures)
         tiles = self._tiles(made)
@@ -92,9 +92,9 @@ class MllamaAdapter(Adapter):
         vision = joined([self._states(grid, index, slots) for index, grid in enumerate(grids)])
         runs = tuple(plain_places([PositionKind.IMAGE_OTHER], image=i) for i in range(len(grids)))
         names = ("pixel_values", "aspect_ratio_ids", "aspect_ratio_mask")
-        return Seen({name: made[name] for name in names}, grids, runs, vision)
+        return ProcessedPictures({name: made[name] for name in names}, grids, runs, vision)
 
-    def alongside(self, ids: Sequence[int], seen: Seen) -> dict[str, Tensor]:
+    def alongside(self, ids: Sequence[int], seen: ProcessedPictures) -> dict[str, Tensor]:
         """Which tiles each position may attend to: those of the pictures whose marker governs it."""
         if not seen.grids:
             return {}

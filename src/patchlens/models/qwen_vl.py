@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from patchlens.errors import UnsupportedModelError
 from patchlens.models.adapter import Adapter
-from patchlens.models.encode import Seen
+from patchlens.models.encode import ProcessedPictures
 from patchlens.models.encoder import Processing
 from patchlens.pictures.grid import Canvas, Grid, patch_places, single_grid
 
@@ -74,16 +74,16 @@ class QwenVLAdapter(Adapter):
         finally:
             holder.model.rope_deltas = kept
 
-    def see(self, pictures: Sequence[Image.Image]) -> Seen:
+    def see(self, pictures: Sequence[Image.Image]) -> ProcessedPictures:
         """Each picture resized to whole merged patches, which stand in the sequence in reading order."""
         made = self.processed(pictures)
         sizes: list[list[int]] = made["image_grid_thw"].tolist()
         grids = tuple(self._grid(picture, size) for picture, size in zip(pictures, sizes, strict=True))
         runs = tuple(patch_places(grid, index) for index, grid in enumerate(grids))
         names = ("pixel_values", "image_grid_thw")
-        return Seen({name: made[name] for name in names}, grids, runs)
+        return ProcessedPictures({name: made[name] for name in names}, grids, runs)
 
-    def alongside(self, ids: Sequence[int], seen: Seen) -> dict[str, Tensor]:
+    def alongside(self, ids: Sequence[int], seen: ProcessedPictures) -> dict[str, Tensor]:
         """Which positions are pictures: without it the model silently takes other rotary positions."""
         if not seen.grids:
             return {}

@@ -24,7 +24,7 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl")
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """A resolved model: what to hand to transformers, and whether the network must stay out of it.
 
     ``is_offline`` says that a hub model is taken from the cache, because the hub cannot be reached.
@@ -43,7 +43,7 @@ class Source:
         return stay if self.is_local else stay | {"revision": self.revision}
 
 
-def resolve(name: str, revision: str | None) -> Source:
+def resolve(name: str, revision: str | None) -> ModelSource:
     """Decide whether a name is bundled, a folder, or a hub id; nothing is fetched.
 
     Raises:
@@ -51,20 +51,20 @@ def resolve(name: str, revision: str | None) -> Source:
     """
     bundled = bundled_models()
     if name in bundled:
-        return Source(name, str(bundled[name]), is_local=True)
+        return ModelSource(name, str(bundled[name]), is_local=True)
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise ModelNotFoundError(f"{name} is a folder without a config.json, so it holds no model")
-        return Source(name, str(folder), is_local=True)
+        return ModelSource(name, str(folder), is_local=True)
     near = difflib.get_close_matches(name, bundled, n=1)
     hint = f"; did you mean {near[0]}?" if near else f"; bundled models: {', '.join(bundled) or 'none'}"
     if name.count("/") > 1 or name.startswith((".", "/", "~")) or folder.is_file() or not name.strip():
         raise ModelNotFoundError(f"there is no folder {name!r}{hint}")
-    return Source(name, name, is_local=False, revision=revision)
+    return ModelSource(name, name, is_local=False, revision=revision)
 
 
-def reach(source: Source) -> Source:
+def reach(source: ModelSource) -> ModelSource:
     """Ask the hub for the model once, so that being offline shows at once and not after many retries.
 
     Raises:
@@ -81,7 +81,7 @@ def reach(source: Source) -> Source:
     return source
 
 
-def _is_cached(source: Source) -> bool:
+def _is_cached(source: ModelSource) -> bool:
     found = try_to_load_from_cache(source.location, "config.json", revision=source.revision)
     return isinstance(found, str)
 
@@ -91,7 +91,7 @@ def bundled_models() -> Mapping[str, Path]:
     return {name: folder for name, folder in demo.bundled_models().items() if folder.is_dir()}
 
 
-def read_config(source: Source) -> dict[str, Any]:
+def read_config(source: ModelSource) -> dict[str, Any]:
     """The model's config as a plain dictionary, without running any of its code.
 
     Raises:
@@ -106,7 +106,7 @@ def read_config(source: Source) -> dict[str, Any]:
     return config
 
 
-def refuse_pickles(source: Source) -> None:
+def refuse_pickles(source: ModelSource) -> None:
     """Refuse a folder that holds its weights only as pickles, which can run any code when read.
 
     Raises:
@@ -124,7 +124,7 @@ def refuse_pickles(source: Source) -> None:
     raise ModelNotFoundError(f"{source.name} has a config.json but no *.safetensors weights beside it")
 
 
-def not_found(source: Source, error: BaseException) -> ModelNotFoundError:
+def not_found(source: ModelSource, error: BaseException) -> ModelNotFoundError:
     """One line that says why a model could not be fetched, from the chain of errors beneath."""
     chain = list(_chain(error))
     kinds = {type(link).__name__ for link in chain}
@@ -167,7 +167,7 @@ def _first_line(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def chat_template(source: Source, tokenizer: Any) -> str | None:
+def chat_template(source: ModelSource, tokenizer: Any) -> str | None:
     """The chat template the tokenizer or the model's own file states, or None."""
     template = tokenizer.chat_template
     if isinstance(template, dict):

@@ -19,7 +19,7 @@ BLANK: Final = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAA
 
 
 @dataclass(frozen=True)
-class Entry:
+class IndexEntry:
     """A page of the index: its file (beside or below the index) and the reading it shows."""
 
     page: Path
@@ -27,7 +27,7 @@ class Entry:
     title: str = ""
 
 
-def index(entries: Iterable[Entry], folder: str | Path, *, title: str = "patchlens") -> str:
+def index(entries: Iterable[IndexEntry], folder: str | Path, *, title: str = "patchlens") -> str:
     """The index as text, with links relative to ``folder``.
 
     Raises:
@@ -47,7 +47,7 @@ def index(entries: Iterable[Entry], folder: str | Path, *, title: str = "patchle
     )
 
 
-def write_index(entries: Iterable[Entry], path: str | Path, *, title: str = "patchlens") -> Path:
+def write_index(entries: Iterable[IndexEntry], path: str | Path, *, title: str = "patchlens") -> Path:
     """Write the index, whole or not at all.
 
     Raises:
@@ -56,7 +56,7 @@ def write_index(entries: Iterable[Entry], path: str | Path, *, title: str = "pat
     return write_atomically(output_path(path, ".html"), index(entries, Path(path).parent, title=title))
 
 
-def _entry(entry: Entry, folder: Path) -> str:
+def _entry(entry: IndexEntry, folder: Path) -> str:
     reading = entry.reading
     picture = reading.pictures[0] if reading.pictures else None
     name = entry.title or (picture.name if picture else "text only")
@@ -81,7 +81,7 @@ def _href(page: Path, folder: Path) -> str:
     return "./" + quote(relative.as_posix())
 
 
-def _subtitle(entries: list[Entry]) -> str:
+def _subtitle(entries: list[IndexEntry]) -> str:
     count = len(entries)
     models = dict.fromkeys(entry.reading.model.name for entry in entries)
     return f"{count} reading{'' if count == 1 else 's'} with {', '.join(models) or 'no model'}"

@@ -15,7 +15,7 @@ from patchlens.stats.intervals import SHARE, Bound, Estimate, bound_of, mean
 
 
 @dataclass(frozen=True)
-class Answered:
+class JudgedAnswer:
     """An answer, judged as a whole and token by token; ``own`` are the tokens' log-probabilities in nats.
 
     ``instead`` is what the model says under each replaced picture, with the picture's kind.
@@ -39,8 +39,8 @@ class Verdicts:
 
     case: str
     prompt: str
-    seen: Answered | None
-    blinded: Answered | None = None
+    seen: JudgedAnswer | None
+    blinded: JudgedAnswer | None = None
     planted: Mapping[str, Sequence[int]] = field(default_factory=dict[str, Sequence[int]])
     why: str = ""
 
@@ -62,12 +62,12 @@ def judge(case: Case, record: Record) -> Verdicts:
     return Verdicts(case.name, case.prompt, seen, _answered(record["blinded"]), record["planted"], why)
 
 
-def _answered(record: Record) -> Answered | None:
+def _answered(record: Record) -> JudgedAnswer | None:
     if not record["ids"]:
         return None
     own = record["own"]
     under = [Under(**one) for one in record["under"]]
-    return Answered(
+    return JudgedAnswer(
         record["answer"],
         tuple(record["pieces"]),
         tuple(own),
@@ -157,7 +157,7 @@ def _planted(known: Sequence[Verdicts]) -> tuple[Row, ...]:
     )
 
 
-def _share(answered: Answered | None, tokens: Sequence[int] | None, name: str) -> float | None:
+def _share(answered: JudgedAnswer | None, tokens: Sequence[int] | None, name: str) -> float | None:
     """How many of these tokens, or of all, get a verdict; None where there are none."""
     if answered is None:
         return None
@@ -167,7 +167,7 @@ def _share(answered: Answered | None, tokens: Sequence[int] | None, name: str) -
     return sum(answered.tokens[token].verdict == name for token in chosen) / len(chosen)
 
 
-def _is(answered: Answered | None, name: str) -> float | None:
+def _is(answered: JudgedAnswer | None, name: str) -> float | None:
     return None if answered is None else float(answered.whole.verdict == name)
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from patchlens.errors import NumericsError
-from patchlens.lens.engine.chunks import Plan
+from patchlens.lens.engine.chunks import ChunkPlan
 from patchlens.lens.engine.moments import OnlineMoments
 from patchlens.lens.engine.normed import checked_states
 from patchlens.lens.engine.rescore import products, shared_products, table_products
@@ -31,7 +31,7 @@ _NORMED_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class Question:
+class BlockQuery:
     """What is asked of every block; the arguments of `patchlens.lens.engine.stream.stream_statistics`."""
 
     lens: Lens
@@ -45,7 +45,7 @@ class Question:
 class BlockReader:
     """Reads blocks of positions, all layers of each at once, with buffers that serve every block."""
 
-    def __init__(self, question: Question, plan: Plan) -> None:
+    def __init__(self, question: BlockQuery, plan: ChunkPlan) -> None:
         self.question, self.plan = question, plan
         unembed, top_k = question.unembed, question.top_k
         self.unembed = unembed

@@ -18,7 +18,7 @@ _MIN_CHUNK, _MAX_CHUNK = 512, 8192
 
 
 @dataclass(frozen=True)
-class Plan:
+class ChunkPlan:
     """``rows`` per product at most (layers x positions of a block), ``chunk`` ids per product."""
 
     positions: int
@@ -39,7 +39,9 @@ class Plan:
             yield slice(self.positions * i // count, self.positions * (i + 1) // count)
 
 
-def make_plan(layers: int, positions: int, weight: Float[Tensor, "vocab d_model"], chunk: int | None) -> Plan:
+def make_plan(
+    layers: int, positions: int, weight: Float[Tensor, "vocab d_model"], chunk: int | None
+) -> ChunkPlan:
     """Choose block and chunk for ``layers`` states per position (the reference counted) and this lm_head.
 
     Raises:
@@ -58,4 +60,4 @@ def make_plan(layers: int, positions: int, weight: Float[Tensor, "vocab d_model"
         room = budget // (bytes_per_score * rows) // 64 * 64
         chunk = max(_MIN_CHUNK, min(_MAX_CHUNK, room))
     chunk = min(chunk, vocab)
-    return Plan(positions, block, rows, chunk, -(-vocab // chunk))
+    return ChunkPlan(positions, block, rows, chunk, -(-vocab // chunk))

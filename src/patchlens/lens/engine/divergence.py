@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from patchlens.lens.engine.chunks import Plan, make_plan
+from patchlens.lens.engine.chunks import ChunkPlan, make_plan
 from patchlens.models.unembed import Unembed
 
 
@@ -60,7 +60,7 @@ class _Block:
         states: Float[Tensor, "layer pos d_model"],
         final: Float[Tensor, "pos d_model"],
         unembed: Unembed,
-        plan: Plan,
+        plan: ChunkPlan,
     ) -> None:
         self._states, self._final, self._unembed = states, final, unembed
         parts = [_logits(final, unembed, ids).logsumexp(-1) for ids in _chunks(plan, unembed)]
@@ -93,7 +93,7 @@ class _Block:
         return self._pull / self._total[..., None] - self._push
 
 
-def _chunks(plan: Plan, unembed: Unembed) -> Iterator[slice]:
+def _chunks(plan: ChunkPlan, unembed: Unembed) -> Iterator[slice]:
     for start in range(0, unembed.vocab, plan.chunk):
         yield slice(start, min(start + plan.chunk, unembed.vocab))
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from patchlens.errors import SelectionError, TargetError
-from patchlens.lens.engine.block import BlockReader, Question
+from patchlens.lens.engine.block import BlockQuery, BlockReader
 from patchlens.lens.engine.chunks import make_plan
 from patchlens.lens.engine.statistics import Statistics
 from patchlens.models.unembed import Unembed
@@ -61,7 +61,7 @@ def stream_statistics(
         NumericsError: a state gives scores that are not finite.
     """
     targets = tuple(int(token) for token in target_ids)
-    question = Question(lens, unembed, tuple(layers), n_layers, top_k, targets)
+    question = BlockQuery(lens, unembed, tuple(layers), n_layers, top_k, targets)
     _check(question, len(resid))
     plan = make_plan(len(resid) + 1, resid.shape[1], unembed.weight, chunk)
     result = Statistics.empty(resid.shape[0], resid.shape[1], top_k, len(targets))
@@ -79,7 +79,7 @@ def _counting(progress: Progress, total: int) -> Callable[[], None]:
     return lambda: progress(next(steps), total)
 
 
-def _check(question: Question, given: int) -> None:
+def _check(question: BlockQuery, given: int) -> None:
     vocab, layers, n_layers = question.unembed.vocab, question.layers, question.n_layers
     if not 1 <= question.top_k <= vocab:
         raise SelectionError(f"top_k is {question.top_k}: choose 1 to {vocab}, the size of the vocabulary")
