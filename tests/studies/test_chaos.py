@@ -22,7 +22,7 @@ ITEMS = 60
 KILLS = 50
 
 
-def spec_in(folder: Path) -> Path:
+def spec_in(folder: Path, items: int) -> Path:
     return write_spec(
         folder / "spec.json",
         lenses=["logit", "tuned"],
@@ -31,7 +31,7 @@ def spec_in(folder: Path) -> Path:
         positions="answer",
         batch=1,
         items=[
-            {"scenes": "any", "count": ITEMS - 1, "prompt": "What is this?", "group": "drawn"},
+            {"scenes": "any", "count": items - 1, "prompt": "What is this?", "group": "drawn"},
             {"image": "broken.png", "prompt": "What is this?", "group": "broken"},
         ],
     )
@@ -84,7 +84,7 @@ def killed(context, spec: Path, out: Path, rng: random.Random) -> bool:
 
 def test_fifty_kills_leave_what_an_undisturbed_run_gives(tmp_path, context):
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    spec = spec_in(tmp_path)
+    spec = spec_in(tmp_path, ITEMS)
     whole = run_study(read_study(spec), tmp_path / "whole")
     assert whole.done == {"demo": ITEMS - 1}
     rng, kills, out = random.Random(0), 0, tmp_path / "killed"
@@ -104,7 +104,7 @@ def test_fifty_kills_leave_what_an_undisturbed_run_gives(tmp_path, context):
 
 def test_the_command_killed_with_all_its_processes_goes_on(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    spec, out = spec_in(tmp_path), tmp_path / "out"
+    spec, out = spec_in(tmp_path, 24), tmp_path / "out"
     command = [sys.executable, "-m", "patchlens", "study", str(spec), "--out", str(out), "--workers", "2"]
     for parts in (1, 7):
         process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)

@@ -250,11 +250,11 @@ def test_a_pass_that_fails_for_a_batch_is_tried_item_by_item(tmp_path, monkeypat
     study = read_study(small(tmp_path, items=[{"prompt": "What is red?"}, {"prompt": "What is snow?"}]))
     original, sizes = module.run_together, []
 
-    def short(adapter, batch, **more):
+    def short(adapter, batch, request):
         sizes.append(len(batch))
         if len(batch) > 1:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
-        return original(adapter, batch, **more)
+        return original(adapter, batch, request)
 
     monkeypatch.setattr(module, "run_together", short)
     assert run_study(study, tmp_path / "out").done == {"demo": 2}
