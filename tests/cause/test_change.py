@@ -12,11 +12,15 @@ from patchlens.capture import capture
 from patchlens.causal import Ablate, Add, Knockout, Patches, Project, Swap, Zero, patch_numbers, rerun
 from patchlens.causal.places import Stage
 from patchlens.causal.plan import resolve
+from patchlens.cause.cases import as_cases
+from patchlens.cause.change import cause_change
+from patchlens.cause.settings import ChangeSettings
 from patchlens.cause.written import ablation, addition, knocking_out, projection, swap
 from patchlens.errors import SelectionError
 from patchlens.models.inputs import prepare
-from patchlens.run import load
+from patchlens.run import Model, load
 from patchlens.scenes.scene import make_scene
+from tiny import BUILDERS
 
 
 @pytest.fixture(scope="module", params=["demo", "demo-cross"])
@@ -103,6 +107,24 @@ def test_what_cannot_be_read_is_said(stage, read, text, says):
     arguments = (text, stage, Zero()) if read is ablation else (text, stage)
     with pytest.raises(SelectionError, match=says):
         read(*arguments)
+
+
+@pytest.mark.parametrize("family", ["llava", "mllama"])
+def test_states_are_swapped_with_those_of_the_same_question_and_answer(family):
+    model = Model(BUILDERS[family]())
+    own, other = (np.random.default_rng(seed).integers(0, 255, (56, 56, 3), np.uint8) for seed in (0, 1))
+    asked = {"prompt": "what is this?", "other": other}
+    settings = ChangeSettings(swap=("patches", "last@2"), draws=2, max_new_tokens=4)
+    found = cause_change(model, own, settings, **asked)
+    trace = model.trace(own, "what is this?", max_new_tokens=4)
+    there = model.trace(other, "what is this?", answer=trace.answer.ids)
+    expected = trace.effects([Swap(there, 0, "patches") + Swap(there, 2, "last")]).change[0]
+    assert abs(expected) > 1e-4 and found.rows[0].value.value == pytest.approx(-expected, abs=1e-5)
+    assert found.parameters["answers"][0] == trace.answer.text and len(found.parameters["falls"]) == 3
+    with pytest.raises(SelectionError, match="say with --other which"):
+        cause_change(model, own, settings, prompt="what is this?")
+    with pytest.raises(SelectionError, match="for one picture, not for 2"):
+        cause_change(model, as_cases(own, "what?") * 2, settings, other=other)
 
 
 @pytest.fixture
