@@ -83,12 +83,14 @@ def test_pictures_are_left_out_whole(unembed):
         fit([])
 
 
-def test_few_answers_read_no_worse_than_raw():
-    """Before, six answer positions read 5.15 nats from the model where the logit lens reads 1.98."""
-    result = fit_tuned(load("demo"), read_items("scenes:5", None), TunedSettings(kinds=("answer",)))
+@pytest.mark.parametrize(("scenes", "seed"), [(7, 4), (9, 1)])
+def test_few_answers_read_no_worse_than_raw(scenes, seed):
+    """Held by the ridge alone these two read half a nat worse, at 4 and 5 answer positions."""
+    settings = TunedSettings(kinds=("answer",), seed=seed, held_out=0.4)
+    result = fit_tuned(load("demo"), read_items(f"scenes:{scenes}", None), settings)
     report = result.report.kinds["answer"]
-    assert report.fitted <= 8
-    scores = report.scores["held_out"]
-    assert np.mean(scores["tuned"].kl) <= np.mean(scores["raw"].kl) + 0.02
+    assert report.fitted <= 6
+    held_out = report.scores["held_out"]
+    assert np.mean(held_out["tuned"].kl) <= np.mean(held_out["raw"].kl)
     assert "answer: left as the logit lens at" in result.lens.note
     assert result.lens.note in result.report.notes
