@@ -19,6 +19,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
         ROOT / "docs" / "reading.md",
         ROOT / "docs" / "page.md",
         ROOT / "docs" / "attention.md",
+        ROOT / "docs" / "your-own-lens.md",
     ],
     ids=lambda p: p.name,
 )

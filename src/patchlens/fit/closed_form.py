@@ -82,7 +82,8 @@ class ClosedForm:
         """Return the lens, in the form ``after_norm``, of every kind that was seen.
 
         Args:
-            strength: of the ridge, as in `patchlens.fit.gram.Gram.ridge`.
+            strength: of the ridge, as in `patchlens.fit.gram.Gram.ridge`; where there are fewer than
+                `POSITIONS_PER_DIMENSION`, as many times stronger as they are fewer.
 
         Raises:
             FitError: no positions were given, or too few to determine anything.
@@ -103,6 +104,7 @@ class ClosedForm:
     def _solve(self, kind: FitKind, strength: float) -> Translators:
         gram, eye = self._grams[kind], torch.eye(self.d_model)
         try:
+            strength *= max(1.0, POSITIONS_PER_DIMENSION * self.d_model / gram.n)
             weight, bias = (part.float() for part in gram.ridge(strength, prior=eye))
             factors = self._temperatures(kind, strength, eye)
         except FitError as error:

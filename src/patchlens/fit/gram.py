@@ -67,7 +67,8 @@ class Gram:
         """Regress ``y`` on ``x``: the ``A, b`` that minimise ``sum |A x + b - y|^2 + lambda |A - prior|^2``.
 
         The bias is not shrunk. ``lambda`` is ``strength`` times the mean diagonal of the centred sum of
-        ``x x^T``, so it means the same at every width, scale and number of pairs.
+        ``x x^T``, so it means the same at every width, scale and number of pairs. Where all ``x`` are alike,
+        the prior is all there is.
 
         Args:
             strength: of the penalty.
@@ -84,8 +85,8 @@ class Gram:
         for layer in range(len(weight)):
             mean_x, mean_y, xx, xy = self._centred(layer, n, without)
             pulled = torch.zeros_like(xx) if prior is None else prior.to(xx)
-            spread = torch.maximum(xx.diagonal().mean(), _LEAST * self.xx[layer].diagonal().mean())
-            penalty = strength * spread
+            least = 0.0 if prior is None else _LEAST * float(self.xx[layer].diagonal().mean())
+            penalty = strength * xx.diagonal().mean().clamp(min=least)
             factor, info = torch.linalg.cholesky_ex(xx + penalty * torch.eye(len(xx)).to(xx))
             if int(info) or not torch.isfinite(factor).all():
                 raise FitError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from patchlens.axes import FIT_KINDS, FitKind
 from patchlens.data.item import Item
 from patchlens.errors import FitError
 from patchlens.fit.batches import Batches, strangers
-from patchlens.fit.closed_form import ClosedForm
+from patchlens.fit.closed_form import POSITIONS_PER_DIMENSION, ClosedForm
 from patchlens.fit.control import Control, judge
 from patchlens.fit.gather import FitProgress, Gathered, gather, working
 from patchlens.fit.gradient import mean_kl, refine
+from patchlens.fit.guard import LeftOut, cross_judged, guarded, judged
 from patchlens.fit.measure import KindSums, measure
 from patchlens.fit.report import FitReport, kind_report
 from patchlens.fit.settings import TunedSettings
@@ -146,6 +148,7 @@ class _Fit:
             closed.add(batch.resid, batch.final, batch.kinds)
         self.tell(f"fitting the {what}", len(train), len(train))
         lens, chosen = self._strongest(closed, validation, strengths or settings.strengths)
+        lens = self._guarded(lens, train, validation, chosen)
         if settings.method == "gradient":
             lens = refine(
                 lens,
@@ -174,6 +177,37 @@ class _Fit:
             for kind in first.kinds
         }
         return replace(first, kinds={kind: lenses[s].kinds[kind] for kind, s in best.items()}), best
+
+    def _guarded(
+        self, lens: TunedLens, train: Batches, validation: Batches, strengths: Mapping[FitKind, float]
+    ) -> TunedLens:
+        """Let layers stay raw where few positions made a kind's lens worse than none on pictures left out."""
+        adapter, found = self.adapter, dict[FitKind, LeftOut | None]()
+        for kind in lens.kinds:
+            if lens.positions[kind] >= POSITIONS_PER_DIMENSION * adapter.d_model:
+                continue
+            aside = self._pictures(validation, kind)
+            if aside:
+                found[kind] = judged(kind, lens, aside, adapter.unembed)
+            else:
+                fit = partial(self._closed, strengths[kind])
+                found[kind] = cross_judged(kind, fit, self._pictures(train, kind), adapter.unembed)
+        return guarded(lens, found)
+
+    def _closed(self, strength: float, batches: Sequence[StateBatch]) -> TunedLens:
+        adapter = self.adapter
+        closed = ClosedForm(adapter.n_layers, adapter.d_model, adapter.unembed, seed=self.settings.seed)
+        for batch in batches:
+            closed.add(batch.resid, batch.final, batch.kinds)
+        return closed.solve(strength)
+
+    def _pictures(self, batches: Batches, kind: FitKind) -> dict[int, list[StateBatch]]:
+        """Positions of a kind by picture."""
+        found: dict[int, list[StateBatch]] = {}
+        for index, batch in zip(batches.indices, batches, strict=True):
+            if kind in batch.kinds:
+                found.setdefault(self.gathered.groups[index], []).append(batch.of_kind(kind))
+        return found
 
     def _need_kinds(self, lens: TunedLens) -> None:
         missing = [kind for kind in self.settings.kinds or () if kind not in lens.kinds]
