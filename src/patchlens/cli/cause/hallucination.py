@@ -30,7 +30,7 @@ from patchlens.cli.cause.shared import (
 from patchlens.progress import Tell
 
 if TYPE_CHECKING:
-    from patchlens.cause.cases import Case
+    from patchlens.data.item import Item
     from patchlens.lens import Lens
     from patchlens.run import Model
 
@@ -104,8 +104,8 @@ def hallucination(
 def _describe(
     model: Model,
     lens: Lens,
-    cases: tuple[Case, ...],
-    validation: tuple[Case, ...],
+    cases: tuple[Item, ...],
+    validation: tuple[Item, ...],
     max_new_tokens: int,
     out: Path | None,
     json: Path | None,

@@ -11,8 +11,9 @@ from patchlens.cli.app import app, stdout_console
 from patchlens.errors import SelectionError
 
 if TYPE_CHECKING:
-    from patchlens.cause.cases import Ask, Case
+    from patchlens.cause.cases import Ask
     from patchlens.cause.finding import Finding
+    from patchlens.data.item import Item
 
 causes = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(
@@ -41,24 +42,25 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Of everything drawn at 
 
 def cases_of(
     picture: Path | None, prompt: str | None, data: str | None, seeds: int, scenes: int, ask: Ask
-) -> tuple[tuple[Case, ...], str]:
+) -> tuple[tuple[Item, ...], str]:
     """The cases that the options mean, and what they are in words.
 
     Raises:
         SelectionError: a picture together with other data, or a picture without a question.
         DataError, ImageError: as `patchlens.fit.read_items`.
     """
-    from patchlens.cause.cases import drawn_cases, own_cases
-    from patchlens.fit import Item, read_items
+    from patchlens.cause.cases import as_cases, drawn_cases
+    from patchlens.data.item import Item
+    from patchlens.data.read import read_items
 
     if picture is not None:
         if data is not None:
             raise SelectionError("a picture and --data together: give one of them")
         if not prompt:
             raise SelectionError("say with --prompt what to ask of the picture")
-        return own_cases([Item(str(picture), prompt, (picture,))]), picture.name
+        return as_cases([Item(str(picture), prompt, (picture,))]), picture.name
     if data is not None:
-        cases = own_cases(read_items(data, prompt))
+        cases = as_cases(read_items(data, prompt))
         return cases, f"{len(cases)} cases of {data}"
     if prompt is not None:
         raise SelectionError("drawn scenes come with their questions: leave --prompt out, or give a picture")
