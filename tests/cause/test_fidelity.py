@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from patchlens.causal import Replace
-from patchlens.cause.cases import own_cases
+from patchlens.cause.cases import as_cases
 from patchlens.cause.fidelity import cause_fidelity, foretold
 from patchlens.cause.fidelity.directions import Axes, lens_axes, principal_axes
 from patchlens.cause.settings import FidelitySettings
@@ -24,7 +24,7 @@ QUESTIONS = ("what is in the picture?", "is there a cat?", "how many dogs are th
 def cases(start, count):
     rng = np.random.default_rng(start)
     pictures = rng.integers(0, 255, (count, 40, 60, 3), np.uint8)
-    return own_cases([Item(f"{start}:{n}", QUESTIONS[n % 4], (p,)) for n, p in enumerate(pictures)])
+    return as_cases([Item(f"{start}:{n}", QUESTIONS[n % 4], (p,)) for n, p in enumerate(pictures)])
 
 
 def fidelity(adapter, lenses, own, reference, settings=None, **more):

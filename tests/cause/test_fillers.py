@@ -6,7 +6,7 @@ import torch
 
 from patchlens.causal import Mean, Noise, Other, Zero, patch_states
 from patchlens.cause import fillers
-from patchlens.cause.cases import own_cases
+from patchlens.cause.cases import as_cases
 from patchlens.cause.fillers import case_rng, make_fillers
 from patchlens.data.item import Item
 from patchlens.errors import SelectionError
@@ -23,7 +23,7 @@ def model(request):
 
 
 def cases(n=3):
-    return own_cases([Item(f"p{i}", "what is this?", (PICTURES[i],)) for i in range(n)])
+    return as_cases([Item(f"p{i}", "what is this?", (PICTURES[i],)) for i in range(n)])
 
 
 def states(model, number):

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from patchlens.causal import intervening
-from patchlens.cause.cases import drawn_cases, own_cases
+from patchlens.cause.cases import as_cases, drawn_cases
 from patchlens.cause.grounding import answers as module
 from patchlens.cause.grounding import ask_planted, cause_grounding
 from patchlens.cause.settings import GroundingSettings
@@ -55,7 +55,7 @@ def test_planted_tokens_are_counted_and_stand_beside_their_control(found):
 
 def test_an_answer_begun_is_judged_as_in_the_whole_answer(model):
     picture = (Image.open(next(p.file for p in demo() if p.file.stem == "giraffe")),)
-    cases = own_cases([Item("giraffe", "Describe the picture.", picture)])
+    cases = as_cases([Item("giraffe", "Describe the picture.", picture)])
     (whole,) = judged(model, cases).verdicts
     assert whole.seen.pieces[:3] == ("▁a", "▁g", "iraffe")
     assert [token.verdict for token in whole.seen.tokens[1:3]] == ["grounded", "prior"]
@@ -74,7 +74,7 @@ def demo():
 
 def test_a_blank_picture_is_not_judged_but_said_to_be_blank():
     grey = Image.new("RGB", (140, 140), (90, 90, 90))
-    cases = own_cases([Item("blank.png", "What is this?", (grey,))])
+    cases = as_cases([Item("blank.png", "What is this?", (grey,))])
     found = judged(load("demo"), [*cases, *SCENES[:1]])
     assert found.verdicts[0].seen is None and found.cases == 1
     assert any("blank.png cannot be judged: the picture is blank already" in note for note in found.notes)
@@ -103,7 +103,7 @@ def test_a_stopped_run_goes_on_and_gives_the_same(tmp_path, monkeypatch):
 
 
 def test_other_pictures_are_those_of_other_cases_and_scenes_where_there_are_too_few():
-    pictures = {case.truth.picture.tobytes(): case.name for case in SCENES}
+    pictures = {case.known().picture.tobytes(): case.name for case in SCENES}
     others = module._others(SCENES, SCENES[0], GroundingSettings(others=4))
     names = [pictures[picture.tobytes()] for picture in others]
     assert len({*names}) == 4 and SCENES[0].name not in names
@@ -119,7 +119,7 @@ def test_what_makes_no_sense_is_refused(tmp_path):
         judged(model, max_new_tokens=0)
     with pytest.raises(PromptError, match=r"scene \d+: the beginning of an answer '  ' has no token"):
         judged(model, begun="  ")
-    missing = own_cases([Item("mine", "What?", (tmp_path / "no.png",))])
+    missing = as_cases([Item("mine", "What?", (tmp_path / "no.png",))])
     with pytest.raises(ImageError, match="mine"):
         judged(model, missing)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from patchlens.attention import account
-from patchlens.cause.cases import drawn_cases, own_cases
+from patchlens.cause.cases import as_cases, drawn_cases
 from patchlens.cause.hallucination import calibrated, caption_question, cause_hallucination, described
 from patchlens.cause.hallucination.edit_out import WINDOWS, edited, without
 from patchlens.cause.hallucination.noun_scores import noun_scores, whole_caption
@@ -184,7 +184,7 @@ def test_a_whole_run_goes_on_and_ends_the_same(demo, scenes, tmp_path):
 
 def test_pictures_of_ones_own_are_scored_and_flagged_only_where_that_is_known(demo, scenes):
     (picture,) = scenes[0].open()
-    own = own_cases([Item("mine", "Describe the picture.", (picture,))])
+    own = as_cases([Item("mine", "Describe the picture.", (picture,))])
     chosen = calibrated(demo, scenes, LogitLens())
     found = described(demo, own, chosen, lens=LogitLens())
     assert found.nouns and all(noun.flagged in (True, False) for noun in found.nouns)

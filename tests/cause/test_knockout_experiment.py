@@ -6,7 +6,7 @@ import pytest
 from patchlens.causal import Knockout, rerun
 from patchlens.causal.places import Stage
 from patchlens.cause import knockout as module
-from patchlens.cause.cases import drawn_cases, own_cases
+from patchlens.cause.cases import as_cases, drawn_cases
 from patchlens.cause.knockout import ask_about_thing, cause_knockout
 from patchlens.cause.routes import with_controls
 from patchlens.cause.runner import Experiment
@@ -74,7 +74,7 @@ def test_a_stopped_run_goes_on_and_gives_the_same(model, cases, tmp_path, monkey
 
 
 def test_pictures_of_ones_own_have_no_thing_and_a_single_one_no_interval(cases):
-    own = own_cases([Item("mine", "What is this?", (cases[0].truth.picture,))])
+    own = as_cases([Item("mine", "What is this?", (cases[0].known().picture,))])
     found = cause_knockout(load("demo"), own, KnockoutSettings(draws=1))
     assert found.about == "mine, windows of 4 blocks"
     assert {row.name.split(",")[0] for row in found.rows} == {

@@ -14,7 +14,7 @@ from patchlens.causal.places import Stage
 from patchlens.causal.pointing import Above
 from patchlens.cause import patches as module
 from patchlens.cause.answer_word import word_maps
-from patchlens.cause.cases import drawn_cases, own_cases
+from patchlens.cause.cases import as_cases, drawn_cases
 from patchlens.cause.fillers import Fillers
 from patchlens.cause.patches import PointedAblation, ablate_pointed, measure, one_thing
 from patchlens.cause.patches_choice import settle
@@ -58,7 +58,7 @@ class Constructed:
     def __init__(self, matters: int):
         self.model = Model(BUILDERS["llava"]())
         self.adapter = self.model.adapter
-        (self.case,) = own_cases([Item("mine", "what is in the picture?", (PICTURES[0],))])
+        (self.case,) = as_cases([Item("mine", "what is in the picture?", (PICTURES[0],))])
         self.inputs = prepare(self.adapter, self.case.prompt, self.case.open())
         states = patch_states(self.adapter, [self.inputs]).clone()
         self.n = len(states)
@@ -167,7 +167,7 @@ def test_flips_and_falls_are_those_of_whole_passes_of_the_model(model, lens, lay
             if name == "pointed":
                 assert record["instead"] == adapter.tokenizer.decode(said).strip()
         assert record["answer"] == adapter.tokenizer.decode(plain).strip()
-        assert record["right"] == (record["answer"] == case.truth.answer)
+        assert record["right"] == (record["answer"] == case.known().answer)
         assert 0 < record["thing"] < 1 and record["on_thing"] > record["thing"]
     assert seen_flips == {True, False}
 
@@ -182,7 +182,7 @@ def test_an_answer_of_nothing_is_left_out_and_said(monkeypatch):
 
 def test_a_stopped_run_goes_on_and_gives_what_a_whole_one_does(tmp_path, monkeypatch):
     model = Model(BUILDERS["llava"]())
-    cases = own_cases([Item(f"p{n}", "what is this?", (p,)) for n, p in enumerate(PICTURES)])
+    cases = as_cases([Item(f"p{n}", "what is this?", (p,)) for n, p in enumerate(PICTURES)])
     settings = PatchesSettings(LAYER, above=0.5, block=1, step=1, draws=2)
     ablation, _ = settle(model, cases, settings, LogitLens())
     whole = ablate_pointed(ablation, cases, about="three")

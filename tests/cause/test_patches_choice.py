@@ -10,7 +10,7 @@ import torch
 
 from patchlens.causal.pointing import Above, Top
 from patchlens.cause import patches_choice
-from patchlens.cause.cases import own_cases
+from patchlens.cause.cases import as_cases
 from patchlens.cause.patches_choice import cause_patches, choose, settle
 from patchlens.cause.settings import PatchesSettings
 from patchlens.data.item import Item
@@ -20,7 +20,7 @@ from patchlens.run import Model, load
 from tiny import BUILDERS
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (56, 56, 3), np.uint8)
-CASES = own_cases([Item("mine", "what is this?", (PICTURE,))])
+CASES = as_cases([Item("mine", "what is this?", (PICTURE,))])
 
 
 @dataclass(frozen=True)

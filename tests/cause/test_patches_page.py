@@ -5,7 +5,7 @@ import pytest
 
 from patchlens import open_reading
 from patchlens.causal import patch_numbers
-from patchlens.cause.cases import own_cases
+from patchlens.cause.cases import as_cases
 from patchlens.cause.patches import measure
 from patchlens.cause.patches_choice import settle
 from patchlens.cause.patches_page import read_with_maps
@@ -23,7 +23,7 @@ PICTURE = next(picture.file for picture in demo_pictures() if picture.file.stem 
 @pytest.mark.parametrize("step", [1, 2])
 def test_maps_stand_on_their_patches_and_the_sentence_comes_first(model, lens, layer, step, tmp_path):
     loaded = load(model)
-    cases = own_cases([Item("cat", "What is this?", (PICTURE,))])
+    cases = as_cases([Item("cat", "What is this?", (PICTURE,))])
     settings = PatchesSettings(layer=layer, above=0.1, block=3, step=step, draws=1)
     ablation, _ = settle(loaded, cases, settings, lens)
     record = measure(ablation, cases[0])

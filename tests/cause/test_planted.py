@@ -72,8 +72,8 @@ def test_questions_leave_their_answer_open_and_captions_do_not(tokenizer):
     follows = settled(tokenizer)
     kinds = []
     for case in cases:
-        prompt, ids = case.prompt, content_ids(tokenizer, f" {case.truth.answer}")
-        found = planted_tokens(tokenizer, case.truth, ids, follows)
+        prompt, ids = case.prompt, content_ids(tokenizer, f" {case.known().answer}")
+        found = planted_tokens(tokenizer, case.known(), ids, follows)
         kinds.append((bool(found["open"]), bool(found["settled"])))
         if prompt.startswith("How many"):
             assert "things" in prompt

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from patchlens.cause.cases import as_cases, own_cases
+from patchlens.cause.cases import as_cases
 from patchlens.cause.runner import Experiment
 from patchlens.data.item import Item
 from patchlens.errors import DataError, MissingExtraError, SelectionError, naming
@@ -13,7 +13,7 @@ from patchlens.run import Model
 from tiny import BUILDERS
 
 PICTURE = np.zeros((56, 56, 3), np.uint8)
-CASES = own_cases([Item(f"p{n}", "what is this?", (PICTURE,)) for n in range(4)])
+CASES = as_cases([Item(f"p{n}", "what is this?", (PICTURE,)) for n in range(4)])
 
 
 @pytest.fixture(scope="module")

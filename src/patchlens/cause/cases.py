@@ -2,100 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, cast
 
-import numpy as np
-
 from patchlens.data.item import Item
 from patchlens.data.read import read_items
+from patchlens.data.scenes import Ask, asked_scenes
 from patchlens.errors import SelectionError
-from patchlens.pictures.open import PICTURE_SUFFIXES, OpenedPicture, PictureLike, open_picture
-from patchlens.scenes.questions import Question
-from patchlens.scenes.scene import Scene, make_scene
+from patchlens.pictures.open import PICTURE_SUFFIXES, PictureLike
 from patchlens.scenes.seeds import BETWEEN, MOST_SEEDS, REPORT_SEEDS
-from patchlens.scenes.truth import Labelled, labelled_scene
 
-_TRIES: Final = 200
+_MOST_SCENES: Final = 2500
 
-Ask = Callable[[Scene, np.random.Generator], Question | None]
-"""Asks a question about a scene, or passes it over."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A question about a picture. ``name`` is its own among all cases.
-
-    ``group`` is the seed of a drawn scene, and ``truth`` what is known of it; None of either for a picture
-    of yours.
-    """
-
-    name: str
-    prompt: str
-    item: Item | None = field(repr=False)
-    truth: Labelled | None = field(default=None, repr=False)
-    group: int | None = None
-
-    def open(self) -> tuple[OpenedPicture, ...]:
-        """Open or draw the pictures.
-
-        Raises:
-            ImageError: one cannot be read; says which.
-        """
-        if self.truth is not None:
-            return (open_picture(self.truth.picture, self.name),)
-        assert self.item is not None
-        return self.item.open()
-
-
-CasesLike = PictureLike | Sequence[Item] | Sequence[Case]
+CasesLike = PictureLike | Sequence[Item]
 """What experiments are made on, as `as_cases` takes it."""
 
 
-def own_cases(items: Sequence[Item]) -> tuple[Case, ...]:
-    """Cases of pictures or scenes as `patchlens.data.read.read_items` reads them.
-
-    Raises:
-        SelectionError: an item has no picture, so there is nothing to intervene on.
-    """
-    for item in items:
-        if not item.pictures:
-            raise SelectionError(f"{item.name} has no picture: an experiment on patches needs one")
-    return tuple(Case(item.name, item.prompt, item) for item in items)
-
-
-def as_cases(data: CasesLike, prompt: str | None = None) -> tuple[Case, ...]:
+def as_cases(data: CasesLike, prompt: str | None = None) -> tuple[Item, ...]:
     """Cases of whatever people have.
 
     Args:
-        data: a picture, a folder, a ``.jsonl`` file, ``scenes:N``, items, or cases as they are.
+        data: a picture, items, or where `patchlens.read_items` finds them.
         prompt: what to ask of the picture, or of each of a folder.
 
     Raises:
         SelectionError: a picture without a question, an item without a picture, or nothing at all.
-        DataError: as `patchlens.data.read.read_items`.
+        DataError: as `patchlens.read_items`.
     """
     if isinstance(data, (str, Path)) and Path(data).suffix.lower() not in PICTURE_SUFFIXES:
-        return own_cases(read_items(data, prompt))
-    if not isinstance(data, (list, tuple)):
+        cases = read_items(data, prompt)
+    elif isinstance(data, (list, tuple)):
+        cases = tuple(data)
+    else:
         if not prompt:
             raise SelectionError("say with prompt= what to ask of the picture")
         picture = cast("PictureLike", data)
         name = Path(picture).name if isinstance(picture, (str, Path)) else "the picture"
-        return own_cases([Item(name, prompt, (picture,))])
-    if not data:
+        cases = (Item(name, prompt, (picture,)),)
+    if not cases:
         raise SelectionError("there are no cases: give one item or more")
-    return tuple(each if isinstance(each, Case) else own_cases([each])[0] for each in data)
+    for case in cases:
+        if not case.pictures:
+            raise SelectionError(f"{case.name} has no picture: an experiment on patches needs one")
+    return cases
 
 
-def about_cases(cases: Sequence[Case]) -> str:
+def about_cases(cases: Sequence[Item]) -> str:
     """What cases are, in words, where nobody said."""
     return cases[0].name if len(cases) == 1 else f"{len(cases)} cases"
 
 
-def drawn_cases(ask: Ask, seeds: int, scenes: int, *, first: int = REPORT_SEEDS) -> tuple[Case, ...]:
+def drawn_cases(ask: Ask, seeds: int, scenes: int, *, first: int = REPORT_SEEDS) -> tuple[Item, ...]:
     """Drawn scenes that allow a kind of question, seed by seed.
 
     Args:
@@ -105,24 +64,12 @@ def drawn_cases(ask: Ask, seeds: int, scenes: int, *, first: int = REPORT_SEEDS)
         first: the first scene of the first seed; nothing is fitted, trained or chosen from `REPORT_SEEDS` on.
 
     Raises:
-        SelectionError: sizes out of range, or hardly any scene allows the question.
+        SelectionError: sizes out of range.
+        DataError: hardly any scene allows the question.
     """
-    if not 1 <= seeds <= MOST_SEEDS or not 1 <= scenes <= BETWEEN // (2 * _TRIES):
+    if not 1 <= seeds <= MOST_SEEDS or not 1 <= scenes <= _MOST_SCENES:
         raise SelectionError(
-            f"{seeds} seeds of {scenes} scenes: choose 1 to {MOST_SEEDS} seeds and 1 to "
-            f"{BETWEEN // (2 * _TRIES)} scenes"
+            f"{seeds} seeds of {scenes} scenes: choose 1 to {MOST_SEEDS} seeds and 1 to {_MOST_SCENES} scenes"
         )
-    return tuple(case for number in range(seeds) for case in _drawn(ask, first + number * BETWEEN, scenes))
-
-
-def _drawn(ask: Ask, start: int, scenes: int) -> list[Case]:
-    found: list[Case] = []
-    for seed in range(start, start + _TRIES * scenes):
-        scene = make_scene(seed)
-        question = ask(scene, np.random.default_rng([seed, 31]))
-        if question is not None:
-            truth = labelled_scene(scene, question)
-            found.append(Case(truth.name, question.prompt, None, truth, start))
-        if len(found) == scenes:
-            return found
-    raise SelectionError(f"of {_TRIES * scenes} drawn scenes only {len(found)} allow this question")
+    starts = range(first, first + seeds * BETWEEN, BETWEEN)
+    return tuple(replace(case, group=str(n)) for n in starts for case in asked_scenes(ask, n, scenes))

@@ -8,7 +8,7 @@ import numpy as np
 
 from patchlens.causal import Together
 from patchlens.causal.places import Stage
-from patchlens.cause.cases import Case, CasesLike, as_cases
+from patchlens.cause.cases import CasesLike, as_cases
 from patchlens.cause.fillers import make_fillers
 from patchlens.cause.finding import Finding, Row
 from patchlens.cause.runner import Experiment
@@ -21,6 +21,7 @@ from patchlens.cause.written import (
     projection,
     swap,
 )
+from patchlens.data.item import Item
 from patchlens.errors import PromptError, SelectionError
 from patchlens.pictures.open import PictureLike
 from patchlens.run import Model
@@ -85,7 +86,7 @@ def _swapped_with(model: Model, prompt: str, trace: Trace, other: PictureLike | 
 
 
 def _read(
-    model: Model, case: Case, trace: Trace, settings: ChangeSettings, there: Trace | None
+    model: Model, case: Item, trace: Trace, settings: ChangeSettings, there: Trace | None
 ) -> list[WrittenChange]:
     """Each intervention, in the order of the options."""
     stage, changes = Stage(trace.adapter, trace.told), list[WrittenChange]()

@@ -12,8 +12,9 @@ import torch
 
 from patchlens.causal import Mean, Noise, Other, Zero
 from patchlens.causal.ablate import By, PatchStates
-from patchlens.cause.cases import Case, drawn_cases
+from patchlens.cause.cases import drawn_cases
 from patchlens.cause.settings import Filler
+from patchlens.data.item import Item
 from patchlens.demo import bundled_models
 from patchlens.errors import SelectionError
 from patchlens.run import Model
@@ -37,7 +38,7 @@ class Fillers:
     name: str = ""
     seed: int = 0
 
-    def by(self, case: Case) -> By:
+    def by(self, case: Item) -> By:
         """What to put in the place of a case's patches."""
         if self.kind == "zero":
             return Zero()
@@ -49,18 +50,18 @@ class Fillers:
         return Mean(states.float().mean(0, keepdim=True)) if self.kind == "mean" else Noise(states, self.seed)
 
 
-def case_rng(case: Case, seed: int) -> np.random.Generator:
+def case_rng(case: Item, seed: int) -> np.random.Generator:
     """Random numbers of a case, the same in whatever order cases are made."""
     digest = hashlib.sha256(case.name.encode("utf-8", "replace")).digest()
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
 
 
-def knows_scenes(model: Model, cases: Sequence[Case]) -> bool:
+def knows_scenes(model: Model, cases: Sequence[Item]) -> bool:
     """Whether drawn scenes tell anything of a model on these cases: it is bundled, or they are drawn."""
     return model.name in bundled_models() or any(case.truth is not None for case in cases)
 
 
-def make_fillers(model: Model, cases: Sequence[Case], kind: Filler, seed: int = 0) -> Fillers:
+def make_fillers(model: Model, cases: Sequence[Item], kind: Filler, seed: int = 0) -> Fillers:
     """Gather a reference set.
 
     It is of drawn scenes of all kinds, that nothing is reported on, for a bundled model and wherever cases

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchlens.causal.places import Stage
-from patchlens.cause.cases import Case, CasesLike, about_cases, as_cases
+from patchlens.cause.cases import CasesLike, about_cases, as_cases
 from patchlens.cause.finding import Finding, Row, compared, looked_at_together
 from patchlens.cause.ledger import Record
 from patchlens.cause.routes import (
@@ -24,6 +24,7 @@ from patchlens.cause.routes import (
 )
 from patchlens.cause.runner import Experiment
 from patchlens.cause.settings import KnockoutSettings
+from patchlens.data.item import Item
 from patchlens.errors import SelectionError
 from patchlens.progress import Progress, silent
 from patchlens.run import Model
@@ -82,14 +83,14 @@ def cause_knockout(
     return _finding(trial, about or about_cases(cases), records, over)
 
 
-def measure(model: Model, case: Case, over: Sequence[Window], settings: KnockoutSettings) -> Record:
+def measure(model: Model, case: Item, over: Sequence[Window], settings: KnockoutSettings) -> Record:
     """Nats that the answer loses by route and window, beside each of the controls."""
     most = settings.max_new_tokens
     trace = model.trace(case.open(), case.prompt, max_new_tokens=most, layers=[0])
     if not trace.answer.ids:
         return {"answer": "", "routes": {}}
     stage = Stage(trace.adapter, trace.told)
-    thing = thing_patches(stage, case.truth)
+    thing = thing_patches(stage, case.known())
     cut = {route: with_controls(stage, route, thing, settings.draws, settings.seed) for route in ROUTES}
     keys = [(route, window) for route in ROUTES if cut[route] for window in over]
     runs = [edges.knockout(window.blocks) for route, window in keys for edges in cut[route]]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from patchlens.cause.cases import Case
+from patchlens.data.item import Item
 from patchlens.errors import DataError, OutputError, naming
 from patchlens.files import same_or_refuse, write_atomically
 from patchlens.models.adapter import Adapter
@@ -79,7 +79,7 @@ class Ledger:
 
 
 def head_of(
-    experiment: str, adapter: Adapter, cases: Sequence[Case], parameters: Mapping[str, Any]
+    experiment: str, adapter: Adapter, cases: Sequence[Item], parameters: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The first line of a ledger: what changes its records."""
     asked = json.dumps([(case.name, case.prompt) for case in cases])
@@ -93,7 +93,7 @@ def head_of(
 
 
 def each(
-    cases: Sequence[Case], one: Callable[[Case], Record], ledger: Ledger, tell: Progress
+    cases: Sequence[Item], one: Callable[[Item], Record], ledger: Ledger, tell: Progress
 ) -> dict[str, Record]:
     """Make every case that the ledger does not have, and return all records in the cases' order.
 

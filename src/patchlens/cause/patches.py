@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from patchlens.causal import Ablate
 from patchlens.causal.pointing import Above, Numbers, Pointing, around, blocks, patch_grid
 from patchlens.cause.answer_word import AnswerWord, answer_word, word_maps
-from patchlens.cause.cases import Case
 from patchlens.cause.fillers import Fillers, case_rng
 from patchlens.cause.finding import Finding
 from patchlens.cause.ledger import Record
 from patchlens.cause.patches_rows import patches_finding
 from patchlens.cause.runner import Experiment
+from patchlens.data.item import Item
 from patchlens.data.words import ConceptIds
 from patchlens.lens import Lens
 from patchlens.progress import Progress, silent
@@ -84,7 +84,7 @@ class PointedAblation:
             "seed": self.seed,
         }
 
-    def trace(self, case: Case, layers: Sequence[int] | None = None) -> Trace:
+    def trace(self, case: Item, layers: Sequence[int] | None = None) -> Trace:
         """The model's own answer to a case."""
         return self.model.trace(case.open(), case.prompt, max_new_tokens=MAX_NEW_TOKENS, layers=layers)
 
@@ -92,7 +92,7 @@ class PointedAblation:
         """The word that stands for an answer."""
         return answer_word(self.model.tokenizer, answer, self.concepts, self.word)
 
-    def runs(self, case: Case) -> int:
+    def runs(self, case: Item) -> int:
         """Passes that a case takes at most: each ablation's effect and new answer, each block's effect."""
         _, inputs = self.model.prepare(case.open(), case.prompt)
         ablations = 3 + 2 * self.draws + (0 if case.truth is None else 1 + self.draws)
@@ -101,7 +101,7 @@ class PointedAblation:
 
 def ablate_pointed(
     ablation: PointedAblation,
-    cases: Sequence[Case],
+    cases: Sequence[Item],
     *,
     about: str,
     out: Path | None = None,
@@ -141,7 +141,7 @@ def ablate_pointed(
     return patches_finding(trial, records, lens=lens, layer=layer, about=about, notes=(*own, *notes))
 
 
-def measure(ablation: PointedAblation, case: Case) -> Record:
+def measure(ablation: PointedAblation, case: Item) -> Record:
     """What one case gives: flips and falls of every ablation, and both maps by block.
 
     The lens's map holds the mean probability of the word over each block, the causal map how far the word
@@ -164,7 +164,7 @@ def measure(ablation: PointedAblation, case: Case) -> Record:
     causal_word = word_falls[len(todo) :]
     return {
         "answer": trace.answer.text,
-        "right": None if case.truth is None else trace.answer.text == case.truth.answer,
+        "right": _is_right(case, trace),
         "word": word.name,
         "pointed": len(chosen),
         "patches": len(grid),
@@ -201,11 +201,18 @@ def _sets(
     return {name: numbers for name, numbers in found.items() if numbers.size}
 
 
-def _thing(case: Case, trace: Trace) -> NDArray[np.bool_] | None:
+def _is_right(case: Item, trace: Trace) -> bool | None:
+    """Whether the answer is the true one, where that is known."""
+    truth = case.known()
+    return trace.answer.text == truth.answer if truth is not None and truth.answer else None
+
+
+def _thing(case: Item, trace: Trace) -> NDArray[np.bool_] | None:
     """Patches of which a thing covers any part, where the truth is known."""
-    if case.truth is None:
+    truth = case.known()
+    if truth is None:
         return None
-    return ~patch_truth(case.truth.things, case.truth.ground, trace.inputs.patch_places.box).empty
+    return ~patch_truth(truth.things, truth.ground, trace.inputs.patch_places.box).empty
 
 
 def _falls(trace: Trace, word: AnswerWord, todo: Sequence[Ablate]) -> tuple[list[float], list[float]]:

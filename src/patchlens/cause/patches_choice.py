@@ -14,11 +14,12 @@ from patchlens.axes import check_layers
 from patchlens.causal import Ablate
 from patchlens.causal.pointing import Above, Numbers, Pointing, Top
 from patchlens.cause.answer_word import WordMap, word_maps
-from patchlens.cause.cases import Case, CasesLike, about_cases, as_cases, drawn_cases
+from patchlens.cause.cases import CasesLike, about_cases, as_cases, drawn_cases
 from patchlens.cause.fillers import case_rng, knows_scenes, make_fillers
 from patchlens.cause.finding import Finding
 from patchlens.cause.patches import MAX_NEW_TOKENS, PointedAblation, ablate_pointed, one_thing
 from patchlens.cause.settings import PatchesSettings
+from patchlens.data.item import Item
 from patchlens.data.words import concept_ids, scene_forms
 from patchlens.errors import DataError, naming
 from patchlens.lens import Lens, open_lens
@@ -72,7 +73,7 @@ def cause_patches(
 
 def settle(
     model: Model,
-    cases: Sequence[Case],
+    cases: Sequence[Item],
     settings: PatchesSettings,
     lens: str | Path | Lens | None = None,
     progress: Progress = silent,
@@ -127,7 +128,7 @@ def _usual_layer(ablation: PointedAblation) -> int:
     return min((block + 1 for block in can), key=lambda one: abs(3 * one - 2 * adapter.n_layers), default=0)
 
 
-def _strangeness(model: Model, case: Case) -> tuple[str, ...]:
+def _strangeness(model: Model, case: Item) -> tuple[str, ...]:
     """What is to be known of a picture before what is said of it is believed."""
     return model.trace(case.open(), case.prompt, max_new_tokens=0, layers=[0]).notes
 
@@ -193,7 +194,7 @@ def choose(
     return PointingChoice(*order[0], tuple((option, scores[option]) for option in order), len(maps))
 
 
-def _maps(ablation: PointedAblation, case: Case, layers: Sequence[int] | None) -> dict[int, WordMap] | None:
+def _maps(ablation: PointedAblation, case: Item, layers: Sequence[int] | None) -> dict[int, WordMap] | None:
     """The answer's word on the patches at every layer; None where nothing is said."""
     with naming(case.name):
         trace = ablation.trace(case, layers)
@@ -204,7 +205,7 @@ def _maps(ablation: PointedAblation, case: Case, layers: Sequence[int] | None) -
 
 def _scores(
     ablation: PointedAblation,
-    maps: Sequence[tuple[Case, Mapping[int, WordMap]]],
+    maps: Sequence[tuple[Item, Mapping[int, WordMap]]],
     options: Sequence[Option],
     progress: Progress,
     what: str,

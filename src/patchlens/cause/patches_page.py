@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from patchlens.axes import LAYER, POSITION, PositionKind
 from patchlens.causal.pointing import blocks, patch_grid
 from patchlens.cause.answer_word import word_maps
-from patchlens.cause.cases import Case
 from patchlens.cause.patches import PointedAblation
+from patchlens.data.item import Item
 from patchlens.errors import SelectionError
 from patchlens.reading.reading import Reading
 from patchlens.reading.records import Channel
@@ -22,7 +22,7 @@ from patchlens.trace import Trace
 
 
 def read_with_maps(
-    ablation: PointedAblation, case: Case, record: Mapping[str, Any], sentence: str
+    ablation: PointedAblation, case: Item, record: Mapping[str, Any], sentence: str
 ) -> Reading:
     """Read the picture of a case through the lens, with the maps and the sentence found about it.
 

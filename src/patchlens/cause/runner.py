@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from patchlens.cause.cases import Case
 from patchlens.cause.finding import Finding, Row
 from patchlens.cause.ledger import Ledger, Record, each, head_of
+from patchlens.data.item import Item
 from patchlens.progress import Progress, silent
 from patchlens.run import Model
 
@@ -34,7 +34,7 @@ class Experiment:
 
     name: str
     model: Model
-    cases: Sequence[Case] = field(repr=False)
+    cases: Sequence[Item] = field(repr=False)
     parameters: Mapping[str, Any]
     out: Path | None = None
     progress: Progress = field(default=silent, repr=False)
@@ -50,7 +50,7 @@ class Experiment:
         return Ledger(self.out, {**head, **self.beside})
 
     def records(
-        self, measure: Callable[[Case], Record], cases: Sequence[Case] | None = None
+        self, measure: Callable[[Item], Record], cases: Sequence[Item] | None = None
     ) -> dict[str, Record]:
         """Measure every case that the file does not hold, and return all records in the cases' order.
 

@@ -17,9 +17,10 @@ from patchlens.errors import PatchlensError, SelectionError
 from patchlens.progress import Tell
 
 if TYPE_CHECKING:
-    from patchlens.cause.cases import Ask, Case
+    from patchlens.cause.cases import Ask
     from patchlens.cause.finding import Finding
     from patchlens.cause.hallucination.described import Described
+    from patchlens.data.item import Item
     from patchlens.run import Model
 
 LONG = 10.0
@@ -53,14 +54,14 @@ class CaseOptions:
     seeds: int = 5
 
 
-def cases_of(picture: Path | None, asked: CaseOptions, scenes: int, ask: Ask) -> tuple[tuple[Case, ...], str]:
+def cases_of(picture: Path | None, asked: CaseOptions, scenes: int, ask: Ask) -> tuple[tuple[Item, ...], str]:
     """The cases that the options mean, and what they are in words.
 
     Raises:
         SelectionError: a picture together with other data, or a picture without a question.
         DataError, ImageError: as `patchlens.data.read.read_items`, or a picture is not there.
     """
-    from patchlens.cause.cases import drawn_cases, own_cases
+    from patchlens.cause.cases import as_cases, drawn_cases
     from patchlens.data.item import Item
     from patchlens.data.read import read_items
 
@@ -78,7 +79,7 @@ def cases_of(picture: Path | None, asked: CaseOptions, scenes: int, ask: Ask) ->
     else:
         about = f"drawn scenes, {scenes} for each of {asked.seeds} seeds"
         return drawn_cases(ask, asked.seeds, scenes), about
-    cases = own_cases(items)
+    cases = as_cases(items)
     options.check_pictures(items)
     return cases, about
 
@@ -88,12 +89,12 @@ class Prepared:
     """A loaded model and what it is asked, with what is told how far it is."""
 
     model: Model
-    cases: tuple[Case, ...]
+    cases: tuple[Item, ...]
     about: str
     tell: Tell
     clock: Callable[[], float] = time.monotonic
 
-    def forecast(self, runs: int | None, *more: Case) -> Tell:
+    def forecast(self, runs: int | None, *more: Item) -> Tell:
         """Say on standard error how many passes it takes and about how long.
 
         How long is told from one plain pass and, once the first case was run, from that.

@@ -60,10 +60,10 @@ def change(
         item = Item(picture.name, prompt, (picture,))
         options.check_pictures([item])
         instead = None if other is None else open_picture(other)
-        from patchlens.cause.cases import own_cases
+        from patchlens.cause.cases import as_cases
         from patchlens.cause.change import cause_change
 
-        on = Prepared(model.load(), own_cases([item]), "", tell)
+        on = Prepared(model.load(), as_cases([item]), "", tell)
         on.forecast(own.runs)("changing the pass", 0, 1)
         finding = cause_change(on.model, on.cases, own, other=instead)
     tell_finding(finding, json=json)

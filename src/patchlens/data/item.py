@@ -132,6 +132,14 @@ class Item:
         """What its pictures come from; those in memory as the bytes of a file."""
         return tuple(_source(picture) for picture in self.pictures)
 
+    def known(self) -> Labelled | None:
+        """What is true of its picture, drawn or opened for this; None where nothing is known.
+
+        Raises:
+            DataError, ImageError: it cannot be read.
+        """
+        return None if self.truth is None else self.truth()
+
     def open(self) -> tuple[OpenedPicture, ...]:
         """Open or draw the pictures.
 

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from patchlens.cause.cases import Case
 from patchlens.cause.settings import Basis, Place
+from patchlens.data.item import Item
 from patchlens.errors import DataError
 from patchlens.lens import Lens
 from patchlens.models.unembed import Unembed
@@ -48,7 +48,7 @@ class Axes:
 
 
 def reference_states(
-    model: Model, cases: Sequence[Case], layers: Sequence[int], at: Place, tell: Progress
+    model: Model, cases: Sequence[Item], layers: Sequence[int], at: Place, tell: Progress
 ) -> dict[int, States]:
     """States of some layers in pictures kept for that, before the final norm, in float32 on the CPU.
 

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from patchlens.axes import check_layers
 from patchlens.causal import Replace
-from patchlens.cause.cases import Case, CasesLike, about_cases, as_cases, drawn_cases
+from patchlens.cause.cases import CasesLike, about_cases, as_cases, drawn_cases
 from patchlens.cause.fidelity.directions import PLACES, Axes, axes_by_lens, reference_states
 from patchlens.cause.fidelity.rows import rows_of, sentence_of
 from patchlens.cause.finding import Finding
 from patchlens.cause.ledger import Record, six_digits
 from patchlens.cause.runner import Experiment
 from patchlens.cause.settings import FidelitySettings, Place
+from patchlens.data.item import Item
 from patchlens.demo import bundled_lenses
 from patchlens.errors import LensError, SelectionError
 from patchlens.lens import Lens, LensLike, open_lens
@@ -121,7 +122,7 @@ def lenses_of(model: Model, names: Sequence[str] = ()) -> dict[str, Lens]:
     return {name: lens for name, lens in found.items() if names or lens.has_distribution}
 
 
-def _reference() -> tuple[Case, ...]:
+def _reference() -> tuple[Item, ...]:
     return drawn_cases(ask, 1, REFERENCE, first=VALIDATION_SEEDS)
 
 
@@ -140,7 +141,7 @@ def speaking(name: str, lens: Lens, at: Place) -> Lens:
 
 
 def _record(
-    model: Model, readers: Mapping[str, Lens], axes: Mapping[str, Mapping[int, Axes]], at: Place, case: Case
+    model: Model, readers: Mapping[str, Lens], axes: Mapping[str, Mapping[int, Axes]], at: Place, case: Item
 ) -> Record:
     trace = model.trace(case.open(), case.prompt, max_new_tokens=0, positions=PLACES[at])
     unembed, n_layers = model.adapter.unembed, model.n_layers
@@ -221,7 +222,7 @@ def _where(layers: Sequence[int]) -> str:
     return f"layer{'s' if len(layers) > 1 else ''} {', '.join(map(str, layers))}"
 
 
-def _notes(settings: FidelitySettings, cases: Sequence[Case]) -> tuple[str, ...]:
+def _notes(settings: FidelitySettings, cases: Sequence[Item]) -> tuple[str, ...]:
     notes = [
         "control: directions shuffled, or what the row says; without a layer: the mean over layers",
         "answer's word: foretold against true change of its log-probability, picture by picture",

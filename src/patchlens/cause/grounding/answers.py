@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from patchlens.causal import Interventions, Knockout
-from patchlens.cause.cases import Case, CasesLike, about_cases, as_cases
+from patchlens.cause.cases import CasesLike, about_cases, as_cases
 from patchlens.cause.grounding.judged import Judged, judge, judged
 from patchlens.cause.grounding.planted import planted_tokens, settled
 from patchlens.cause.grounding.replaced import CONTROL, KINDS, OTHER, Kind, Pixels, is_blank, replaced
@@ -20,6 +20,7 @@ from patchlens.cause.grounding.verdict import Under
 from patchlens.cause.ledger import Record
 from patchlens.cause.runner import Experiment
 from patchlens.cause.settings import GroundingSettings
+from patchlens.data.item import Item
 from patchlens.errors import naming
 from patchlens.models.tokens import piece_table
 from patchlens.pictures.open import OpenedPicture, open_picture
@@ -79,10 +80,10 @@ def cause_grounding(
 
 def _record(
     model: Model,
-    cases: Sequence[Case],
+    cases: Sequence[Item],
     settings: GroundingSettings,
     follows: Mapping[int, int] | None,
-    case: Case,
+    case: Item,
 ) -> Record:
     pictures = case.open()
     pixels = [np.asarray(picture.image) for picture in pictures]
@@ -91,7 +92,7 @@ def _record(
     instead = _instead(pixels, _others(cases, case, settings), settings.seed)
     answered = partial(_answered, model, case.prompt, pictures, instead, settings)
     seen, blinded = answered(()), answered(BLINDED)
-    planted = {} if follows is None else planted_tokens(model.tokenizer, case.truth, seen["ids"], follows)
+    planted = {} if follows is None else planted_tokens(model.tokenizer, case.known(), seen["ids"], follows)
     return {"blank": False, "seen": seen, "blinded": blinded, "planted": planted}
 
 
@@ -109,7 +110,7 @@ def _instead(pictures: Sequence[Pixels], others: Sequence[Pixels], seed: int) ->
     return made
 
 
-def _others(cases: Sequence[Case], case: Case, settings: GroundingSettings) -> list[Pixels]:
+def _others(cases: Sequence[Item], case: Item, settings: GroundingSettings) -> list[Pixels]:
     """Pictures of other cases, drawn at random, and drawn scenes where these are too few."""
     named = int.from_bytes(hashlib.sha256(case.name.encode()).digest()[:4])
     rng = np.random.default_rng([settings.seed, 43, named])

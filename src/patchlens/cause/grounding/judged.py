@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from patchlens.cause.cases import Case
 from patchlens.cause.finding import Finding, Row, compared
 from patchlens.cause.grounding.replaced import CONTROL, KINDS
 from patchlens.cause.grounding.verdict import FLOOR, THRESHOLD, VERDICTS, Evidence, Under, weigh
 from patchlens.cause.ledger import Record
+from patchlens.data.item import Item
 from patchlens.stats.intervals import SHARE, Bound, Estimate, bound_of, mean
 
 
@@ -52,7 +52,7 @@ class Judged(Finding):
     verdicts: tuple[Verdicts, ...] = ()
 
 
-def judge(case: Case, record: Record) -> Verdicts:
+def judge(case: Item, record: Record) -> Verdicts:
     """Judge what `patchlens.cause.grounding.answers` noted of a case."""
     if record["blank"]:
         why = "the picture is blank already, so that taking its content away shows nothing"

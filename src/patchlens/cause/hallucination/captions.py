@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from patchlens.cause.cases import Case, CasesLike, about_cases, as_cases, drawn_cases
+from patchlens.cause.cases import CasesLike, about_cases, as_cases, drawn_cases
 from patchlens.cause.finding import Finding
 from patchlens.cause.hallucination.edit_out import edited, windows_of
 from patchlens.cause.hallucination.noun_scores import noun_scores, usual_lens, whole_caption
@@ -20,6 +20,7 @@ from patchlens.cause.hallucination.rows import Chosen, choose, rows_of, sentence
 from patchlens.cause.ledger import Record
 from patchlens.cause.runner import Experiment
 from patchlens.cause.settings import HallucinationSettings
+from patchlens.data.item import Item
 from patchlens.errors import SelectionError
 from patchlens.lens import Lens, LensLike
 from patchlens.progress import Progress, silent
@@ -51,7 +52,7 @@ def cause_hallucination(
     settings: HallucinationSettings | None = None,
     *,
     lens: LensLike | None = None,
-    validation: Sequence[Case] | None = None,
+    validation: Sequence[Item] | None = None,
     about: str | None = None,
     out: Path | None = None,
     progress: Progress = silent,
@@ -95,14 +96,14 @@ def cause_hallucination(
     )
 
 
-def validation_cases(scenes: int = VALIDATION) -> tuple[Case, ...]:
+def validation_cases(scenes: int = VALIDATION) -> tuple[Item, ...]:
     """Drawn scenes that layers and thresholds are chosen on, and nothing is reported of."""
     return drawn_cases(caption_question, 1, scenes, first=VALIDATION_SEEDS)
 
 
 def calibrated(
     model: Model,
-    validation: Sequence[Case],
+    validation: Sequence[Item],
     lens: LensLike | None = None,
     progress: Progress = silent,
 ) -> Chosen:
@@ -117,7 +118,7 @@ def calibrated(
 
 
 def _records(
-    trial: Experiment, lens: Lens, cases: Sequence[Case], settings: HallucinationSettings, window: str | None
+    trial: Experiment, lens: Lens, cases: Sequence[Item], settings: HallucinationSettings, window: str | None
 ) -> list[Record]:
     edited_true = frozenset(case.name for case in (cases[:_TRIED] if window is None else cases[::_EVERY]))
     one = partial(_record, trial.model, lens, settings, window, edited_true)
@@ -130,9 +131,10 @@ def _record(
     settings: HallucinationSettings,
     window: str | None,
     edited_true: frozenset[str],
-    case: Case,
+    case: Item,
 ) -> Record:
-    if case.truth is None:
+    truth = case.known()
+    if truth is None:
         raise SelectionError("nothing is known of what this picture shows: take drawn scenes, or score only")
     pictures = case.open()
     caption = model.trace(pictures, case.prompt, max_new_tokens=settings.max_new_tokens, layers=0)
@@ -140,7 +142,7 @@ def _record(
     nouns = known_nouns(model.tokenizer, said)
     if not nouns:
         return {"own": None}
-    there = frozenset(thing.name for thing in case.truth.things)
+    there = frozenset(thing.name for thing in truth.things)
     rng = np.random.default_rng([settings.seed, zlib.crc32(case.name.encode())])
 
     def scored(ids: Sequence[int], nouns: Sequence[Noun]) -> Record:

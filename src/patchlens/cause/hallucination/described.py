@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from patchlens.cause.cases import Case, CasesLike, as_cases
+from patchlens.cause.cases import CasesLike, as_cases
 from patchlens.cause.hallucination.noun_scores import (
     LENS,
     MEAN,
@@ -28,6 +28,7 @@ from patchlens.cause.hallucination.nouns import content_words, known_nouns
 from patchlens.cause.hallucination.rows import Chosen
 from patchlens.cause.ledger import Record
 from patchlens.cause.runner import Experiment
+from patchlens.data.item import Item
 from patchlens.errors import SelectionError
 from patchlens.lens import LensLike
 from patchlens.progress import Progress, silent
@@ -92,7 +93,7 @@ def described(
     """
     reader = usual_lens(model, lens)
 
-    def one(case: Case) -> Record:
+    def one(case: Item) -> Record:
         pictures = case.open()
         said = model.trace(pictures, case.prompt, max_new_tokens=max_new_tokens, layers=0).answer
         nouns = (known_nouns if chosen is not None else content_words)(model.tokenizer, said.ids)
