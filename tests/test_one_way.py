@@ -18,8 +18,6 @@ INNER = {
 """Modules that run a model, and which of their names do; None for all."""
 NOT_YET = (
     "bench",
-    "studies",
-    "fit",
     "cause/fidelity",
     "cause/grounding",
     "cause/hallucination",
