@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from patchlens.studies.schema import CELLS, EFFECTS, ITEMS, TARGETS, Table
+from patchlens.studies.schema import CELLS, EFFECTS, ITEMS, TARGETS, DatasetTable
 
 LAYERS = {"demo": 5, "lab/two": 7}
 LENSES = ("logit", "tuned")
@@ -211,7 +211,7 @@ def _effect(rng: np.random.Generator, model: str, lens: str, item: str, group: s
     }
 
 
-def _write(folder: Path, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+def _write(folder: Path, table: DatasetTable, rows: Sequence[dict[str, Any]]) -> None:
     parts: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row in rows:
         parts.setdefault(tuple(row[key] for key in table.partitions), []).append(row)

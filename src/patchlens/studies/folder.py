@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from patchlens.errors import OutputError, StudyError
-from patchlens.files import write_atomically
+from patchlens.files import same_or_refuse, write_atomically
 from patchlens.studies.layout import FORMAT_VERSION, MANIFEST, READINGS, file_name
-from patchlens.studies.schema import CELLS, ITEMS, LENS, MODEL, TABLES, Table
+from patchlens.studies.schema import CELLS, ITEMS, LENS, MODEL, TABLES, DatasetTable
 from patchlens.studies.work.task import About, Done
 
 LOCK: Final = ".lock"
@@ -122,13 +122,8 @@ class StudyFolder:
         write_atomically(self.root / MANIFEST, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
     def _compare(self, before: Any, now: Any) -> None:
-        changed = list(_differences(json.loads(json.dumps(before)), json.loads(json.dumps(now)), ()))
-        if changed:
-            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-            raise StudyError(
-                f"{self.root} holds a study that this one must not be mixed with ({'; '.join(changed[:3])}"
-                f"{more}): run it as it was, or choose another folder"
-            )
+        remedy = "run it as it was, or choose another folder"
+        same_or_refuse(self.root, "a study", before, now, remedy, StudyError)
 
     # -- parts -----------------------------------------------------------------------------------------------
 
@@ -168,7 +163,7 @@ class StudyFolder:
                     self._write(path, _bytes(_merged(path, table, tables[table.name], order)))
         self._write(closed, _bytes(items))
 
-    def _reopen(self, closed: Path, again: pa.Table) -> None:
+    def _reopen(self, closed: Path, again: pa.DatasetTable) -> None:
         """Take items that come again out of a part first, so that none is told failed beside its rows."""
         if closed.exists():
             kept = _others(_read(closed, ITEMS), again)
@@ -178,7 +173,7 @@ class StudyFolder:
         """Where the file of an item's reading is, if readings are kept."""
         return self.root / READINGS / file_name(model) / file_name(lens) / f"{file_name(item)}.safetensors"
 
-    def _place(self, table: Table, model: str, lens: str | None = None) -> Path:
+    def _place(self, table: DatasetTable, model: str, lens: str | None = None) -> Path:
         values = {MODEL: model, LENS: lens}
         folders = [f"{name}={file_name(values[name] or '')}" for name in table.partitions]
         return self.root.joinpath(table.name, *folders)
@@ -191,7 +186,7 @@ class StudyFolder:
         write_atomically(path, data)
 
 
-def _read(path: Path, table: Table, columns: Sequence[str] | None = None) -> pa.Table:
+def _read(path: Path, table: DatasetTable, columns: Sequence[str] | None = None) -> pa.DatasetTable:
     try:
         read: Any = pq.read_table
         return read(path, columns=columns, partitioning=None)
@@ -199,7 +194,9 @@ def _read(path: Path, table: Table, columns: Sequence[str] | None = None) -> pa.
         raise StudyError(f"{path} is damaged ({error}): remove this file, and its items run again") from error
 
 
-def _merged(path: Path, table: Table, new: pa.Table, order: Sequence[str] | None) -> pa.Table:
+def _merged(
+    path: Path, table: DatasetTable, new: pa.DatasetTable, order: Sequence[str] | None
+) -> pa.DatasetTable:
     """Rows of a part's file and new ones in place of those of the same items, in the items' order."""
     if path.exists():
         new = pa.concat_tables([_others(_read(path, table).cast(table.schema), new), new])
@@ -210,16 +207,16 @@ def _merged(path: Path, table: Table, new: pa.Table, order: Sequence[str] | None
     return new if (np.diff(rows) >= 0).all() else new.take(np.argsort(rows, kind="stable"))
 
 
-def _others(old: pa.Table, new: pa.Table) -> pa.Table:
+def _others(old: pa.DatasetTable, new: pa.DatasetTable) -> pa.DatasetTable:
     """Rows of items that are not among the new ones."""
     return old.take(np.flatnonzero(~np.isin(_names(old), _names(new))))
 
 
-def _names(table: pa.Table) -> NDArray[Any]:
+def _names(table: pa.DatasetTable) -> NDArray[Any]:
     return np.array(table["item"].cast(pa.string()).to_pylist(), object).astype(str)
 
 
-def _bytes(table: pa.Table) -> bytes:
+def _bytes(table: pa.DatasetTable) -> bytes:
     sink = io.BytesIO()
     whole: Any = table.unify_dictionaries()
     write: Any = pq.write_table
@@ -230,20 +227,3 @@ def _bytes(table: pa.Table) -> bytes:
 def _repeating(schema: pa.Schema) -> list[str]:
     """Columns whose values come again and again; real numbers do not."""
     return [field.name for field in schema if not pa.types.is_floating(field.type)]
-
-
-def _differences(before: Any, now: Any, at: tuple[str, ...]) -> Generator[str]:
-    """What changed, in words: the innermost names, what was there and what is."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in {**before, **now}:
-            yield from _differences(before.get(key), now.get(key), (*at, str(key)))
-    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        for number, (old, new) in enumerate(zip(before, now, strict=True), 1):
-            yield from _differences(old, new, (*at, f"{number}"))
-    elif before != now:
-        told = (
-            f"{len(value)} of them" if isinstance(value, list) else f"{value!r:.40}"
-            for value in (before, now)
-        )
-        old, new = told
-        yield f"{' '.join(at)} was {old}, now {new}"

@@ -22,7 +22,7 @@ _WORD: Final = pa.dictionary(pa.int32(), pa.string())
 
 
 @dataclass(frozen=True)
-class Table:
+class DatasetTable:
     """One table: its name, the columns its folders are named for, and those in its files."""
 
     name: str
@@ -51,7 +51,7 @@ def _place() -> list[pa.Field]:
     ]
 
 
-ITEMS: Final = Table(
+ITEMS: Final = DatasetTable(
     "items",
     (MODEL,),
     pa.schema(
@@ -76,7 +76,7 @@ ITEMS: Final = Table(
 )
 """One row per model and item, done or failed."""
 
-CELLS: Final = Table(
+CELLS: Final = DatasetTable(
     "cells",
     (MODEL, LENS),
     pa.schema(
@@ -102,7 +102,7 @@ CELLS: Final = Table(
 )
 """One row per model, lens, item, layer and position."""
 
-TARGETS: Final = Table(
+TARGETS: Final = DatasetTable(
     "targets",
     (MODEL, LENS),
     pa.schema(
@@ -123,7 +123,7 @@ TARGETS: Final = Table(
 )
 """One row per cell and word followed: the answer's first word, expected words, forms of concepts."""
 
-EFFECTS: Final = Table(
+EFFECTS: Final = DatasetTable(
     "effects",
     (MODEL, LENS),
     pa.schema(

@@ -17,7 +17,7 @@ from patchlens.studies.report.manifest import Manifest, read_manifest
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from patchlens.studies.schema import Table
+    from patchlens.studies.schema import DatasetTable
 
 MEMORY: Final = "1GB"
 
@@ -88,7 +88,7 @@ def open_study(folder: str | Path) -> Generator[Source]:
         yield source
 
 
-def _view(source: Source, table: Table) -> None:
+def _view(source: Source, table: DatasetTable) -> None:
     """A view of a table's files, or an empty table of its columns where there are none yet."""
     files = table.files(source.folder)
     name = table.name if table.name == "items" else f"{table.name}_files"

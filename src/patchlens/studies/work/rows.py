@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from patchlens.errors import PatchlensError
-from patchlens.studies.schema import ITEMS, Table
+from patchlens.studies.schema import ITEMS, DatasetTable
 from patchlens.studies.work.task import Done, Job
 
 _NO_MEMORY = re.compile("OutOfMemory|can.t allocate memory|out of memory")
@@ -20,7 +20,9 @@ class Seen:
     """What one item gave: its row of ``items``, and by lens its tables and the reading's file."""
 
     row: dict[str, object]
-    tables: Mapping[str, Mapping[str, pa.Table]] = field(default_factory=dict[str, Mapping[str, pa.Table]])
+    tables: Mapping[str, Mapping[str, pa.DatasetTable]] = field(
+        default_factory=dict[str, Mapping[str, pa.DatasetTable]]
+    )
     readings: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
 
 
@@ -57,9 +59,9 @@ def failed_rows(jobs: Sequence[Job], reason: str) -> Done:
     return gathered([Seen({**asked_for(job), "error": reason}) for job in jobs])
 
 
-def gathered(seen: Sequence[Seen], lenses: Iterable[str] = (), tables: Iterable[Table] = ()) -> Done:
+def gathered(seen: Sequence[Seen], lenses: Iterable[str] = (), tables: Iterable[DatasetTable] = ()) -> Done:
     """Rows of all items in their order; every lens has every table, empty where no item gave rows."""
-    items = pa.Table.from_pylist([one.row for one in seen], schema=ITEMS.schema)
+    items = pa.DatasetTable.from_pylist([one.row for one in seen], schema=ITEMS.schema)
     kinds = tuple(tables)
     by_lens = {
         lens: {
