@@ -163,7 +163,7 @@ class StudyFolder:
                     self._write(path, _bytes(_merged(path, table, tables[table.name], order)))
         self._write(closed, _bytes(items))
 
-    def _reopen(self, closed: Path, again: pa.DatasetTable) -> None:
+    def _reopen(self, closed: Path, again: pa.Table) -> None:
         """Take items that come again out of a part first, so that none is told failed beside its rows."""
         if closed.exists():
             kept = _others(_read(closed, ITEMS), again)
@@ -186,7 +186,7 @@ class StudyFolder:
         write_atomically(path, data)
 
 
-def _read(path: Path, table: DatasetTable, columns: Sequence[str] | None = None) -> pa.DatasetTable:
+def _read(path: Path, table: DatasetTable, columns: Sequence[str] | None = None) -> pa.Table:
     try:
         read: Any = pq.read_table
         return read(path, columns=columns, partitioning=None)
@@ -194,9 +194,7 @@ def _read(path: Path, table: DatasetTable, columns: Sequence[str] | None = None)
         raise StudyError(f"{path} is damaged ({error}): remove this file, and its items run again") from error
 
 
-def _merged(
-    path: Path, table: DatasetTable, new: pa.DatasetTable, order: Sequence[str] | None
-) -> pa.DatasetTable:
+def _merged(path: Path, table: DatasetTable, new: pa.Table, order: Sequence[str] | None) -> pa.Table:
     """Rows of a part's file and new ones in place of those of the same items, in the items' order."""
     if path.exists():
         new = pa.concat_tables([_others(_read(path, table).cast(table.schema), new), new])
@@ -207,16 +205,16 @@ def _merged(
     return new if (np.diff(rows) >= 0).all() else new.take(np.argsort(rows, kind="stable"))
 
 
-def _others(old: pa.DatasetTable, new: pa.DatasetTable) -> pa.DatasetTable:
+def _others(old: pa.Table, new: pa.Table) -> pa.Table:
     """Rows of items that are not among the new ones."""
     return old.take(np.flatnonzero(~np.isin(_names(old), _names(new))))
 
 
-def _names(table: pa.DatasetTable) -> NDArray[Any]:
+def _names(table: pa.Table) -> NDArray[Any]:
     return np.array(table["item"].cast(pa.string()).to_pylist(), object).astype(str)
 
 
-def _bytes(table: pa.DatasetTable) -> bytes:
+def _bytes(table: pa.Table) -> bytes:
     sink = io.BytesIO()
     whole: Any = table.unify_dictionaries()
     write: Any = pq.write_table

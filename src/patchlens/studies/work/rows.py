@@ -20,9 +20,7 @@ class Seen:
     """What one item gave: its row of ``items``, and by lens its tables and the reading's file."""
 
     row: dict[str, object]
-    tables: Mapping[str, Mapping[str, pa.DatasetTable]] = field(
-        default_factory=dict[str, Mapping[str, pa.DatasetTable]]
-    )
+    tables: Mapping[str, Mapping[str, pa.Table]] = field(default_factory=dict[str, Mapping[str, pa.Table]])
     readings: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
 
 
@@ -61,7 +59,7 @@ def failed_rows(jobs: Sequence[Job], reason: str) -> Done:
 
 def gathered(seen: Sequence[Seen], lenses: Iterable[str] = (), tables: Iterable[DatasetTable] = ()) -> Done:
     """Rows of all items in their order; every lens has every table, empty where no item gave rows."""
-    items = pa.DatasetTable.from_pylist([one.row for one in seen], schema=ITEMS.schema)
+    items = pa.Table.from_pylist([one.row for one in seen], schema=ITEMS.schema)
     kinds = tuple(tables)
     by_lens = {
         lens: {
