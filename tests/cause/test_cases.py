@@ -1,10 +1,11 @@
 """Cases are fresh scenes, seed by seed, or pictures of one's own."""
 
+import numpy as np
 import pytest
 
 from patchlens.cause.cases import drawn_cases, own_cases
 from patchlens.data.item import Item
-from patchlens.errors import SelectionError
+from patchlens.errors import DataError, SelectionError
 from patchlens.scenes.questions import ask
 
 
@@ -20,7 +21,7 @@ def test_drawn_cases_come_seed_by_seed_and_are_always_the_same():
     again = drawn_cases(about_one, 2, 3)
     assert [case.name for case in again] == [case.name for case in cases]
     (picture,) = cases[0].open()
-    assert (picture.height, picture.width) == cases[0].truth.picture.shape[:2]
+    assert np.array_equal(picture.image, cases[0].truth.picture)
 
 
 @pytest.mark.parametrize(("seeds", "scenes"), [(0, 3), (101, 3), (2, 0), (2, 10**6)])
@@ -30,7 +31,7 @@ def test_sizes_that_make_no_sense_are_refused(seeds, scenes):
 
 
 def test_a_question_that_no_scene_allows_is_said_not_searched_for_ever():
-    with pytest.raises(SelectionError, match="only 0 allow this question"):
+    with pytest.raises(DataError, match="only 0 of 1 scenes allow this question"):
         drawn_cases(lambda *_: None, 1, 1)
 
 

@@ -6,10 +6,11 @@ import pytest
 
 from patchlens.cause.cases import Case
 from patchlens.cause.ledger import Ledger, each, six_digits
+from patchlens.data.item import Item
 from patchlens.errors import DataError, ImageError, OutputError
 
 HEAD = {"experiment": "test", "model": "demo"}
-CASES = tuple(Case(f"case {n}", "What?", None) for n in range(5))
+CASES = tuple(Case(f"case {n}", "What?", Item(f"case {n}", "What?")) for n in range(5))
 
 
 def silent(*_):

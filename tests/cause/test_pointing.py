@@ -5,6 +5,7 @@ import pytest
 
 from patchlens.causal.pointing import Above, Top, around, blocks
 from patchlens.cause.answer_word import AnswerWord, answer_word, word_maps
+from patchlens.data.words import concept_ids, scene_forms
 from patchlens.errors import SelectionError
 from patchlens.lens import open_lens
 from patchlens.run import load

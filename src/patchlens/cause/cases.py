@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, cast
 
-import numpy as np
-
 from patchlens.data.item import Item
 from patchlens.data.read import read_items
+from patchlens.data.scenes import Ask, asked_scenes
 from patchlens.errors import SelectionError
-from patchlens.pictures.open import PICTURE_SUFFIXES, OpenedPicture, PictureLike, open_picture
-from patchlens.scenes.questions import Question
-from patchlens.scenes.scene import Scene, make_scene
+from patchlens.pictures.open import PICTURE_SUFFIXES, OpenedPicture, PictureLike
 from patchlens.scenes.seeds import BETWEEN, MOST_SEEDS, REPORT_SEEDS
-from patchlens.scenes.truth import Labelled, labelled_scene
+from patchlens.scenes.truth import Labelled
 
-_TRIES: Final = 200
-
-Ask = Callable[[Scene, np.random.Generator], Question | None]
-"""Asks a question about a scene, or passes it over."""
+_MOST_SCENES: Final = BETWEEN // 400
+"""Of each seed, so that the scenes that are passed over do not reach those of the next."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A question about a picture. ``name`` is its own among all cases.
+    """An item that has pictures; ``name`` is its own among all cases.
 
     ``group`` is the seed of a drawn scene, and ``truth`` what is known of it; None of either for a picture
     of yours.
@@ -34,7 +29,7 @@ class Case:
 
     name: str
     prompt: str
-    item: Item | None = field(repr=False)
+    item: Item = field(repr=False)
     truth: Labelled | None = field(default=None, repr=False)
     group: int | None = None
 
@@ -44,9 +39,6 @@ class Case:
         Raises:
             ImageError: one cannot be read; says which.
         """
-        if self.truth is not None:
-            return (open_picture(self.truth.picture, self.name),)
-        assert self.item is not None
         return self.item.open()
 
 
@@ -105,24 +97,16 @@ def drawn_cases(ask: Ask, seeds: int, scenes: int, *, first: int = REPORT_SEEDS)
         first: the first scene of the first seed; nothing is fitted, trained or chosen from `REPORT_SEEDS` on.
 
     Raises:
-        SelectionError: sizes out of range, or hardly any scene allows the question.
+        SelectionError: sizes out of range.
+        DataError: hardly any scene allows the question.
     """
-    if not 1 <= seeds <= MOST_SEEDS or not 1 <= scenes <= BETWEEN // (2 * _TRIES):
+    if not 1 <= seeds <= MOST_SEEDS or not 1 <= scenes <= _MOST_SCENES:
         raise SelectionError(
-            f"{seeds} seeds of {scenes} scenes: choose 1 to {MOST_SEEDS} seeds and 1 to "
-            f"{BETWEEN // (2 * _TRIES)} scenes"
+            f"{seeds} seeds of {scenes} scenes: choose 1 to {MOST_SEEDS} seeds and 1 to {_MOST_SCENES} scenes"
         )
-    return tuple(case for number in range(seeds) for case in _drawn(ask, first + number * BETWEEN, scenes))
-
-
-def _drawn(ask: Ask, start: int, scenes: int) -> list[Case]:
-    found: list[Case] = []
-    for seed in range(start, start + _TRIES * scenes):
-        scene = make_scene(seed)
-        question = ask(scene, np.random.default_rng([seed, 31]))
-        if question is not None:
-            truth = labelled_scene(scene, question)
-            found.append(Case(truth.name, question.prompt, None, truth, start))
-        if len(found) == scenes:
-            return found
-    raise SelectionError(f"of {_TRIES * scenes} drawn scenes only {len(found)} allow this question")
+    starts = [first + number * BETWEEN for number in range(seeds)]
+    return tuple(
+        Case(item.name, item.prompt, item, None if item.truth is None else item.truth(), start)
+        for start in starts
+        for item in asked_scenes(ask, start, scenes)
+    )
