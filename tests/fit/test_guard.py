@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from patchlens.data.read import read_items
 from patchlens.errors import FitError
-from patchlens.fit import TunedSettings, fit_tuned, read_items
 from patchlens.fit.closed_form import ClosedForm
 from patchlens.fit.gradient import mean_kl
 from patchlens.fit.guard import LeftOut, cross_judged, guarded, judged
+from patchlens.fit.settings import TunedSettings
 from patchlens.fit.states import StateBatch
+from patchlens.fit.tuned import fit_tuned
 from patchlens.lens import TunedLens
 from patchlens.models.unembed import Unembed
 from patchlens.run import load
@@ -87,7 +89,7 @@ def test_pictures_are_left_out_whole(unembed):
 def test_few_answers_read_no_worse_than_raw(scenes, seed):
     """Held by the ridge alone these two read half a nat worse, at 4 and 5 answer positions."""
     settings = TunedSettings(kinds=("answer",), seed=seed, held_out=0.4)
-    result = fit_tuned(load("demo"), read_items(f"scenes:{scenes}", None), settings)
+    result = fit_tuned(load("demo"), read_items(f"scenes:{scenes}"), settings)
     report = result.report.kinds["answer"]
     assert report.fitted <= 6
     held_out = report.scores["held_out"]
