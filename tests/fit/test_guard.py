@@ -1,15 +1,19 @@
 """A fit on too little is not worse than no fit, and says where it gave way."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
+from patchlens.data.read import read_items
 from patchlens.errors import FitError
-from patchlens.fit import TunedSettings, fit_tuned, read_items
 from patchlens.fit.closed_form import ClosedForm
 from patchlens.fit.gradient import mean_kl
 from patchlens.fit.guard import LeftOut, cross_judged, guarded, judged
+from patchlens.fit.settings import TunedSettings
 from patchlens.fit.states import StateBatch
+from patchlens.fit.tuned import fit_tuned
 from patchlens.lens import TunedLens
 from patchlens.models.unembed import Unembed
 from patchlens.run import load
@@ -64,20 +68,21 @@ def test_pictures_are_left_out_whole(unembed):
     fitted_on = []
 
     def fit(batches):
+        batches = list(batches)
         fitted_on.append(len(batches))
         closed = ClosedForm(N_LAYERS, D_MODEL, unembed)
         for batch in batches:
             closed.add(batch.resid, batch.final, batch.kinds)
         return closed.solve(1e-2)
 
-    pictures = {number: [picture(number)] for number in range(10)}
+    pictures = {number: partial(iter, [picture(number)]) for number in range(10)}
     found = cross_judged("patch", fit, pictures, unembed)
     assert fitted_on == [7, 7, 8, 8]
     assert found.fitted.shape == (10, N_LAYERS)
-    first = judged("patch", fit([b for n in range(3, 10) for b in pictures[n]]), {0: pictures[0]}, unembed)
+    first = judged("patch", fit([b for n in range(3, 10) for b in pictures[n]()]), {0: pictures[0]}, unembed)
     torch.testing.assert_close(found.fitted[0], first.fitted[0])
     raw = TunedLens.identity(N_LAYERS, D_MODEL, form="after_norm", kinds=("patch",))
-    torch.testing.assert_close(found.raw[0], mean_kl(raw, lambda: pictures[0], unembed)["patch"])
+    torch.testing.assert_close(found.raw[0], mean_kl(raw, pictures[0], unembed)["patch"])
     assert cross_judged("patch", fit, {0: pictures[0]}, unembed) is None
     with pytest.raises(FitError):
         fit([])
@@ -87,7 +92,7 @@ def test_pictures_are_left_out_whole(unembed):
 def test_few_answers_read_no_worse_than_raw(scenes, seed):
     """Held by the ridge alone these two read half a nat worse, at 4 and 5 answer positions."""
     settings = TunedSettings(kinds=("answer",), seed=seed, held_out=0.4)
-    result = fit_tuned(load("demo"), read_items(f"scenes:{scenes}", None), settings)
+    result = fit_tuned(load("demo"), read_items(f"scenes:{scenes}"), settings)
     report = result.report.kinds["answer"]
     assert report.fitted <= 6
     held_out = report.scores["held_out"]

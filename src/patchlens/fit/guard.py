@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,8 +18,8 @@ from patchlens.lens.tuned import Translators, TunedLens
 from patchlens.models.unembed import Unembed
 
 FOLDS = 4
-Pictures = Mapping[int, Sequence[StateBatch]]
-"""States of one kind of position by picture: what the split keeps together."""
+Pictures = Mapping[int, Callable[[], Iterable[StateBatch]]]
+"""States of one kind of position by picture (what the split keeps together), read anew at each call."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,14 @@ def judged(kind: FitKind, lens: TunedLens, pictures: Pictures, unembed: Unembed)
     """Hold a lens against the logit lens on pictures that it was not fitted on, at least one."""
     raw = TunedLens.identity(lens.n_layers, lens.d_model, form="after_norm", kinds=(kind,))
     fitted, plain = (
-        torch.stack(
-            [
-                mean_kl(own, lambda batches=batches: batches, unembed)[kind].cpu()
-                for batches in pictures.values()
-            ]
-        )
+        torch.stack([mean_kl(own, batches, unembed)[kind].cpu() for batches in pictures.values()])
         for own in (lens, raw)
     )
     return LeftOut(fitted, plain)
 
 
 def cross_judged(
-    kind: FitKind, fit: Callable[[Sequence[StateBatch]], TunedLens], pictures: Pictures, unembed: Unembed
+    kind: FitKind, fit: Callable[[Iterable[StateBatch]], TunedLens], pictures: Pictures, unembed: Unembed
 ) -> LeftOut | None:
     """Leave out each part of the pictures in turn, fit on the rest and judge on the part.
 
@@ -76,7 +71,7 @@ def cross_judged(
     for fold in torch.arange(len(names)).tensor_split(min(FOLDS, len(names))):
         out = {names[place]: pictures[names[place]] for place in fold.tolist()}
         try:
-            lens = fit([batch for name in names if name not in out for batch in pictures[name]])
+            lens = fit(batch for name in names if name not in out for batch in pictures[name]())
         except FitError:
             return None
         found.append(judged(kind, lens, out, unembed))

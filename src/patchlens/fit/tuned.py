@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from patchlens.fit.closed_form import POSITIONS_PER_DIMENSION, ClosedForm
 from patchlens.fit.control import Control, judge
 from patchlens.fit.gather import Gathered, gather, working
 from patchlens.fit.gradient import mean_kl, refine
-from patchlens.fit.guard import LeftOut, cross_judged, guarded, judged
+from patchlens.fit.guard import LeftOut, Pictures, cross_judged, guarded, judged
 from patchlens.fit.measure import KindSums, measure
 from patchlens.fit.report import FitReport, kind_report
 from patchlens.fit.settings import TunedSettings
@@ -197,20 +197,20 @@ class _Fit:
                 found[kind] = cross_judged(kind, fit, self._pictures(train, kind), adapter.unembed)
         return guarded(lens, found)
 
-    def _closed(self, strength: float, batches: Sequence[StateBatch]) -> TunedLens:
+    def _closed(self, strength: float, batches: Iterable[StateBatch]) -> TunedLens:
         adapter = self.adapter
         closed = ClosedForm(adapter.n_layers, adapter.d_model, adapter.unembed, seed=self.settings.seed)
         for batch in batches:
             closed.add(batch.resid, batch.final, batch.kinds)
         return closed.solve(strength)
 
-    def _pictures(self, batches: Batches, kind: FitKind) -> dict[int, list[StateBatch]]:
+    def _pictures(self, batches: Batches, kind: FitKind) -> Pictures:
         """Positions of a kind by picture."""
-        found: dict[int, list[StateBatch]] = {}
-        for index, batch in zip(batches.indices, batches, strict=True):
+        found: dict[int, list[int]] = {}
+        for number, (index, batch) in enumerate(zip(batches.indices, batches, strict=True)):
             if kind in batch.kinds:
-                found.setdefault(self.gathered.groups[index], []).append(batch.of_kind(kind))
-        return found
+                found.setdefault(self.gathered.groups[index], []).append(number)
+        return {group: partial(_of_kind, batches, numbers, kind) for group, numbers in found.items()}
 
     def _need_kinds(self, lens: TunedLens) -> None:
         missing = [kind for kind in self.settings.kinds or () if kind not in lens.kinds]
@@ -266,6 +266,10 @@ class _Fit:
 _NO_CONTROL = "no control could be fitted: it needs answer positions of at least two pictures on each side"
 _SIDES: tuple[Side, ...] = ("train", "validation", "held_out")
 _MEASURED: tuple[Side, ...] = ("held_out", "train")
+
+
+def _of_kind(batches: Batches, numbers: Sequence[int], kind: FitKind) -> Iterator[StateBatch]:
+    return (batches[number].of_kind(kind) for number in numbers)
 
 
 def _model_facts(adapter: Adapter) -> dict[str, Any]:
