@@ -72,7 +72,7 @@ def scene_states(model: pl.Model, seed: int, patches: int) -> StateBatch:
     while question is None:
         question = ask(scene, rng)
     trace = model.trace(scene.image, question.prompt, steps=True)
-    kinds = trace.fit_kinds()
+    kinds = trace.fit_kinds
     own = [i for i, kind in enumerate(kinds) if kind == "patch"]
     kept = set(rng.choice(own, min(patches, len(own)), replace=False).tolist())
     at = [i for i, kind in enumerate(kinds) if i > 0 and (kind != "patch" or i in kept)]

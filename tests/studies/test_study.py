@@ -304,8 +304,8 @@ def test_a_changed_spec_is_noticed(tmp_path, more, told):
 
 def test_a_changed_version_is_noticed(tmp_path, monkeypatch):
     run_study(changed(tmp_path), tmp_path / "out")
-    monkeypatch.setattr("patchlens.studies.study.metadata.version", lambda name: "9.9")
-    with pytest.raises(StudyError, match=r"versions patchlens was '.*', now '9.9'"):
+    monkeypatch.setattr("patchlens.studies.study.package_versions", lambda *_: {"torch": "9.9", "python": ""})
+    with pytest.raises(StudyError, match=r"versions patchlens was '.*', now None; versions torch was"):
         run_study(changed(tmp_path), tmp_path / "out")
 
 

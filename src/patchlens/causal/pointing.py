@@ -25,7 +25,7 @@ class Above:
         if not 0 < self.share <= 1:
             raise SelectionError(f"a share of the map's maximum is over 0 and at most 1, got {self.share}")
 
-    def chosen(self, scores: NDArray[np.float64]) -> Numbers:
+    def chosen(self, scores: NDArray[np.floating]) -> Numbers:
         """Numbers of the patches, of log-probabilities ``[patch]``; the best is always among them."""
         return np.flatnonzero(scores >= scores.max() + np.log(self.share))
 
@@ -43,10 +43,13 @@ class Top:
         if not 0 < self.share < 1:
             raise SelectionError(f"a share of the patches is over 0 and under 1, got {self.share}")
 
-    def chosen(self, scores: NDArray[np.float64]) -> Numbers:
+    def chosen(self, scores: NDArray[np.floating]) -> Numbers:
         """Numbers of the patches; of equal ones the first."""
-        count = math.ceil(round(self.share * len(scores), 9))
-        return np.sort(np.argsort(-scores, kind="stable")[:count])
+        return np.sort(np.argsort(-scores, kind="stable")[: self.count(len(scores))])
+
+    def count(self, total: int) -> int:
+        """How many of so many patches."""
+        return math.ceil(round(self.share * total, 9))
 
     def __str__(self) -> str:
         return f"the highest values of the map, {self.share:g} of all"

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from patchlens.errors import OutputError, StudyError
-from patchlens.files import write_atomically
+from patchlens.files import same_or_refuse, write_atomically
 from patchlens.studies.layout import FORMAT_VERSION, MANIFEST, READINGS, file_name
 from patchlens.studies.schema import CELLS, ITEMS, LENS, MODEL, TABLES, Table
 from patchlens.studies.work.task import About, Done
@@ -122,13 +122,8 @@ class StudyFolder:
         write_atomically(self.root / MANIFEST, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
     def _compare(self, before: Any, now: Any) -> None:
-        changed = list(_differences(json.loads(json.dumps(before)), json.loads(json.dumps(now)), ()))
-        if changed:
-            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-            raise StudyError(
-                f"{self.root} holds a study that this one must not be mixed with ({'; '.join(changed[:3])}"
-                f"{more}): run it as it was, or choose another folder"
-            )
+        remedy = "run it as it was, or choose another folder"
+        same_or_refuse(self.root, "a study", before, now, remedy, StudyError)
 
     # -- parts -----------------------------------------------------------------------------------------------
 
@@ -230,20 +225,3 @@ def _bytes(table: pa.Table) -> bytes:
 def _repeating(schema: pa.Schema) -> list[str]:
     """Columns whose values come again and again; real numbers do not."""
     return [field.name for field in schema if not pa.types.is_floating(field.type)]
-
-
-def _differences(before: Any, now: Any, at: tuple[str, ...]) -> Generator[str]:
-    """What changed, in words: the innermost names, what was there and what is."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in {**before, **now}:
-            yield from _differences(before.get(key), now.get(key), (*at, str(key)))
-    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        for number, (old, new) in enumerate(zip(before, now, strict=True), 1):
-            yield from _differences(old, new, (*at, f"{number}"))
-    elif before != now:
-        told = (
-            f"{len(value)} of them" if isinstance(value, list) else f"{value!r:.40}"
-            for value in (before, now)
-        )
-        old, new = told
-        yield f"{' '.join(at)} was {old}, now {new}"

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from patchlens.axes import PositionKind
-from patchlens.causal import Ablate, Mean, Patches, patch_states, rerun
+from patchlens.causal import Ablate, Patches
+from patchlens.causal.pointing import Numbers, Top
 from patchlens.data.item import Item
 from patchlens.reading.reading import Reading
 from patchlens.studies.schema import EFFECTS
 from patchlens.studies.work.followed import Followed
 from patchlens.trace import Trace
 
-SHARE: Final = 0.1
+POINTED: Final = Top(0.1)
 """Of a picture's patches, those that are ablated together."""
 DRAWS: Final = 8
 """Random sets of as many patches; the control is their mean."""
@@ -47,37 +46,27 @@ def effect_rows(
     """
     if not trace.answer.ids or not trace.inputs.grids:
         return {lens: EFFECTS.schema.empty_table() for lens in readings}
-    told = trace.adapter.continued(trace.inputs, trace.answer.ids)
-    states = patch_states(trace.adapter, [told])
-    by, total = Mean(states), len(states)
-    size = math.ceil(SHARE * total)
-    drawn = _drawn(item.name, total, size)
-    found = {lens: _pointed(reading, words, total, size) for lens, reading in readings.items()}
-    pointed = {lens: numbers.tolist() for lens, numbers in found.items() if numbers is not None}
-    sets = [range(total), *drawn, *pointed.values()]
-    runs = rerun(trace.adapter, told).effects([(), *(Ablate(Patches(numbers), by) for numbers in sets)])
-    plain, every, *rest = runs.total.tolist()
-    control = float(np.mean(rest[:DRAWS])) - plain
-    effects = dict(zip(pointed, rest[DRAWS:], strict=True))
-    rows = {lens: [_row(item, "all", total, every - plain, None, 0)] for lens in readings}
-    for lens, then in effects.items():
-        rows[lens].append(_row(item, "pointed", size, then - plain, control, DRAWS))
+    total = len(trace.inputs.patches)
+    found = {lens: _pointed(reading, words, total) for lens, reading in readings.items()}
+    pointed = {lens: numbers for lens, numbers in found.items() if numbers is not None}
+    size, rng = POINTED.count(total), np.random.default_rng(zlib.crc32(item.name.encode()))
+    drawn = [rng.choice(total, size, replace=False) for _ in range(DRAWS)]
+    sets = [range(total), *(numbers.tolist() for numbers in (*drawn, *pointed.values()))]
+    every, *rest = trace.effects([Ablate(Patches(numbers)) for numbers in sets]).change.tolist()
+    control = float(np.mean(rest[:DRAWS]))
+    rows = {lens: [_row(item, "all", total, every, None, 0)] for lens in readings}
+    for lens, effect in zip(pointed, rest[DRAWS:], strict=True):
+        rows[lens].append(_row(item, "pointed", size, effect, control, DRAWS))
     return {lens: pa.Table.from_pylist(own, schema=EFFECTS.schema) for lens, own in rows.items()}
 
 
-def _drawn(name: str, total: int, size: int) -> list[list[int]]:
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
-    return [rng.choice(total, size, replace=False).tolist() for _ in range(DRAWS)]
-
-
-def _pointed(reading: Reading, words: Sequence[Followed], total: int, size: int) -> NDArray[np.int64] | None:
+def _pointed(reading: Reading, words: Sequence[Followed], total: int) -> Numbers | None:
     rows = np.flatnonzero(reading.positions.kind == PositionKind.PATCH)
     token = next((word.target.token for word in words if word.source == "answer"), None)
     if token is None or len(rows) != total:
         return None
     column = [target.token for target in reading.targets].index(token)
-    best = reading.target_logprobs[:, rows, column].max(0)
-    return np.argsort(-best, kind="stable")[:size]
+    return POINTED.chosen(reading.target_logprobs[:, rows, column].max(0))
 
 
 def _row(

@@ -29,8 +29,8 @@ from patchlens.studies.schema import CELLS, EFFECTS, TARGETS
 from patchlens.studies.spec.study import PROMPT
 from patchlens.studies.work.columns import cell_rows, target_rows
 from patchlens.studies.work.effects import effect_rows
+from patchlens.studies.work.expected import says_expected
 from patchlens.studies.work.followed import followed
-from patchlens.studies.work.right import is_right
 from patchlens.studies.work.rows import Seen, asked_for, failed_item, gathered
 from patchlens.studies.work.task import About, Bench, Done, Job, Task
 from patchlens.trace import Request, Trace
@@ -184,7 +184,7 @@ class Worker:
             "answer": trace.answer.text,
             "answer_ids": list(ids),
             "answer_pieces": [pieces[token] for token in ids],
-            "right": is_right(trace.answer.text, job.item.expected),
+            "right": says_expected(trace.answer.text, job.item.expected),
             "positions": len(inputs),
             "patches": len(inputs.patches),
             "notes": notes,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 
-def is_right(answer: str, expected: Sequence[str]) -> bool | None:
+def says_expected(answer: str, expected: Sequence[str]) -> bool | None:
     """Whether an answer holds one of some texts, as whole words where the writing has words; case is equal.
 
     None where nothing was expected.

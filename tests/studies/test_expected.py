@@ -1,6 +1,6 @@
 import pytest
 
-from patchlens.studies.work.right import is_right
+from patchlens.studies.work.expected import says_expected
 
 
 @pytest.mark.parametrize(
@@ -21,4 +21,4 @@ from patchlens.studies.work.right import is_right
     ],
 )
 def test_an_answer_is_right_if_it_says_what_was_expected(answer, expected, right):
-    assert is_right(answer, expected) is right
+    assert says_expected(answer, expected) is right
