@@ -16,12 +16,6 @@ INNER = {
     "patchlens.models.inputs": {"prepare"},
 }
 """Modules that run a model, and which of their names do; None for all."""
-NOT_YET = (
-    "studies",
-    "fit",
-)
-"""Rooms that still run a model by themselves; this list shrinks to nothing."""
-
 
 def inner_names(path):
     for node in ast.walk(ast.parse(path.read_text())):
@@ -36,8 +30,4 @@ def test_nothing_above_the_trace_runs_a_model_by_itself():
         for room in ROOMS
         for path in (SOURCE / room).rglob("*.py")
     }
-    offenders = {name for name, names in found.items() if names}
-    allowed = {name for name in offenders if name.startswith(NOT_YET)}
-    assert not offenders - allowed, {name: found[name] for name in offenders - allowed}
-    ported = [room for room in NOT_YET if not any(name.startswith(room) for name in offenders)]
-    assert not ported, f"take {ported} off the list: they run no model any more"
+    assert not {name: names for name, names in found.items() if names}

@@ -14,13 +14,12 @@ from pathlib import Path
 
 import torch
 
-from patchlens.data.read import read_items
 from patchlens.demo import bundled_models
-from patchlens.fit.gather import FitProgress
-from patchlens.fit.jacobian import fit_jacobian_lens
-from patchlens.fit.latent import fit_latent, read_texts
+from patchlens.fit.jacobian import fit_jacobian
+from patchlens.fit.latent import fit_latent
 from patchlens.fit.settings import TunedSettings
 from patchlens.fit.tuned import fit_tuned
+from patchlens.progress import Tell
 from patchlens.run import Model, load
 from train.export import MODELS
 
@@ -28,23 +27,23 @@ LENSES = MODELS.parent / "lenses"
 TUNED = TunedSettings(strengths=(1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0), method="gradient", patches=40)
 SCENES = {"tuned": 3000, "jacobian": 100, "latent": 500}
 
-Fit = Callable[[Model, str, Path, FitProgress], None]
+Fit = Callable[[Model, str, Path, Tell], None]
 
 
-def tuned(model: Model, data: str, out: Path, tell: FitProgress) -> None:
+def tuned(model: Model, data: str, out: Path, tell: Tell) -> None:
     """Fit a tuned lens on scenes, questions and the model's answers; its reports come beside it."""
-    result = fit_tuned(model, read_items(data), TUNED, out=out, data=data, progress=tell)
+    result = fit_tuned(model, data, TUNED, out=out, progress=tell)
     print(result.report.control.sentence if result.report.control else "no control")
 
 
-def jacobian(model: Model, data: str, out: Path, tell: FitProgress) -> None:
+def jacobian(model: Model, data: str, out: Path, tell: Tell) -> None:
     """Fit every version of the Jacobian lens that the model's positions allow, exactly."""
-    fit_jacobian_lens(model, read_items(data), out=out, data=data, progress=tell)
+    fit_jacobian(model, data, out=out, progress=tell)
 
 
-def latent(model: Model, data: str, out: Path, tell: FitProgress) -> None:
+def latent(model: Model, data: str, out: Path, tell: Tell) -> None:
     """Make a bank of states of words in captions of scenes, in all languages."""
-    fit_latent(model, read_texts(data), out=out, progress=tell)
+    fit_latent(model, data, out=out, progress=tell)
 
 
 FITS: dict[str, Fit] = {"tuned": tuned, "jacobian": jacobian, "latent": latent}

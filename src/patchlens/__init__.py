@@ -48,6 +48,12 @@ if TYPE_CHECKING:
     from patchlens.data.item import Item as Item
     from patchlens.data.read import read_items as read_items
     from patchlens.demo import demo_picture as demo_picture
+    from patchlens.fit.jacobian import fit_jacobian as fit_jacobian
+    from patchlens.fit.latent import fit_latent as fit_latent
+    from patchlens.fit.settings import JacobianSettings as JacobianSettings
+    from patchlens.fit.settings import LatentSettings as LatentSettings
+    from patchlens.fit.settings import TunedSettings as TunedSettings
+    from patchlens.fit.tuned import fit_tuned as fit_tuned
     from patchlens.lens import CrossLens as CrossLens
     from patchlens.lens import EmbeddingLens as EmbeddingLens
     from patchlens.lens import FunctionLens as FunctionLens
@@ -127,6 +133,12 @@ _HOMES = {
     "PatchesSettings": "patchlens.cause.settings",
     "read_study": "patchlens.studies.spec.study",
     "run_study": "patchlens.studies.study",
+    "JacobianSettings": "patchlens.fit.settings",
+    "LatentSettings": "patchlens.fit.settings",
+    "TunedSettings": "patchlens.fit.settings",
+    "fit_jacobian": "patchlens.fit.jacobian",
+    "fit_latent": "patchlens.fit.latent",
+    "fit_tuned": "patchlens.fit.tuned",
     "demo_picture": "patchlens.demo",
     "chart": "patchlens.views.charts",
     "write_chart": "patchlens.views.charts",

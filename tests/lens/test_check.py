@@ -12,6 +12,7 @@ from patchlens.lens import FunctionLens, Lens, LogitLens, TunedLens, check_lens
 from patchlens.lens.embedding import EmbeddingLens
 from patchlens.lens.latent import LatentLens
 from patchlens.lens.similar import similarity_statistics
+from patchlens.run import Model
 from tiny import CORPUS, tiny_gpt2, tiny_llama, tiny_mllama
 
 
@@ -51,7 +52,7 @@ def test_it_needs_no_eyes_and_takes_16_bit_models():
     check_lens("logit", adapter)
     check_lens(TunedLens.identity(adapter.n_layers, adapter.d_model), adapter)
     check_lens(EmbeddingLens.of(adapter), adapter)
-    check_lens(LatentLens(build_bank(adapter, CORPUS, per_type=2)), adapter)
+    check_lens(LatentLens(build_bank(Model(adapter), CORPUS, per_type=2)), adapter)
 
 
 class Centred(LogitLens):

@@ -11,7 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from patchlens.capture import capture
 from patchlens.errors import FitError, FormatError, NumericsError, SelectionError
-from patchlens.fit.vjp import fit_jacobian, positions, settled
+from patchlens.fit.vjp import mean_jacobians, positions, settled
 from patchlens.lens import LogitLens, files
 from patchlens.lens.engine.rank import concept_spread, effective_rank, norm_gain
 from patchlens.lens.jacobian import JacobianLens, Jacobians
@@ -85,7 +85,7 @@ def test_jvp_equals_vjp(family, picture):
     generator = torch.Generator().manual_seed(0)
     for version in versions_of(adapter, inputs):
         sources, targets = positions(inputs, version)
-        lens = fit_jacobian(adapter, [inputs], version, cotangents=5)
+        lens = mean_jacobians(adapter, [inputs], version, cotangents=5)
         matrices = lens.versions[version].matrices
         assert matrices.shape == (adapter.n_layers + 1, adapter.d_model, adapter.d_model)
         for layer in range(adapter.n_layers):
@@ -102,7 +102,7 @@ def test_the_last_layer_is_the_models_own(family):
     adapter, inputs = encoded(family)
     captured = capture(adapter, inputs)
     for version in versions_of(adapter, inputs):
-        lens = fit_jacobian(adapter, [inputs], version)
+        lens = mean_jacobians(adapter, [inputs], version)
         last = lens.versions[version].matrices[-1]
         assert torch.equal(last, torch.eye(adapter.d_model))
         asked = {"layers": captured.layers, "n_layers": adapter.n_layers, "top_k": 3}
@@ -172,7 +172,7 @@ def test_the_definition_by_finite_differences():
     inputs = adapter.encode("what is left of the dog", [])
     allowed = np.zeros(len(inputs), bool)
     allowed[[1, 3, 4]] = True
-    lens = fit_jacobian(adapter, [inputs], "text", cotangents=3, keep=lambda _: allowed)
+    lens = mean_jacobians(adapter, [inputs], "text", cotangents=3, keep=lambda _: allowed)
     for layer in range(2):
         every = finite_differences(adapter, inputs, layer)
         n = len(inputs)
@@ -197,14 +197,14 @@ def test_blocks_of_known_linear_maps(build, monkeypatch):
     ]
     for block, own in zip(adapter.blocks, maps, strict=True):
         monkeypatch.setattr(block, "forward", lambda hidden_states, *_, own=own, **__: hidden_states @ own.T)
-    lens = fit_jacobian(adapter, [inputs, inputs], "text")
+    lens = mean_jacobians(adapter, [inputs, inputs], "text")
     downstream = torch.eye(d_model, dtype=torch.float64)
     for layer in range(adapter.n_layers, -1, -1):
         torch.testing.assert_close(lens.versions["text"].matrices[layer], downstream)
         if layer:
             downstream = downstream @ maps[layer - 1]
     if pictures:
-        nothing = fit_jacobian(adapter, [inputs], "answer").versions["answer"].matrices
+        nothing = mean_jacobians(adapter, [inputs], "answer").versions["answer"].matrices
         assert not nothing[:-1].any()
         assert torch.equal(nothing[-1], torch.eye(d_model, dtype=torch.float64))
     states = capture(adapter, inputs).resid
@@ -247,9 +247,9 @@ def test_early_positions_are_left_out():
 def test_prompts_weigh_the_same_and_batches_do_not_matter():
     adapter = tiny_llama()
     inputs = [adapter.encode(text, []) for text in ("what is left of the dog?", "a red cat", "two dogs")]
-    alone = [fit_jacobian(adapter, [one], "text").versions["text"].matrices for one in inputs]
+    alone = [mean_jacobians(adapter, [one], "text").versions["text"].matrices for one in inputs]
     told = []
-    lens = fit_jacobian(
+    lens = mean_jacobians(
         adapter, (one for one in inputs), "text", cotangents=7, progress=lambda *at: told.append(at)
     )
     own = lens.versions["text"]
@@ -260,16 +260,16 @@ def test_prompts_weigh_the_same_and_batches_do_not_matter():
     expected = math.sqrt(2) / 3 * (halves[0] - halves[1])[0].norm() / own.matrices[0].norm()
     assert own.errors[0].item() == pytest.approx(expected.item(), rel=1e-5)
     assert own.errors[-1] == 0
-    assert fit_jacobian(adapter, inputs[:1], "text").versions["text"].errors is None
+    assert mean_jacobians(adapter, inputs[:1], "text").versions["text"].errors is None
 
 
 def test_random_directions_are_unbiased_within_the_stated_error():
     """On copies of one prompt the directions are the only source of error, so the stated one is theirs."""
     adapter = small_gpt2()
     inputs = adapter.encode("what is left of the dog", [])
-    exact = fit_jacobian(adapter, [inputs], "text").versions["text"].matrices
+    exact = mean_jacobians(adapter, [inputs], "text").versions["text"].matrices
     fits = [
-        fit_jacobian(adapter, [inputs] * 6, "text", probes=2, seed=seed).versions["text"]
+        mean_jacobians(adapter, [inputs] * 6, "text", probes=2, seed=seed).versions["text"]
         for seed in range(40)
     ]
     found = torch.stack([fit.matrices for fit in fits])[:, :-1]
@@ -281,14 +281,14 @@ def test_random_directions_are_unbiased_within_the_stated_error():
     bias = (found.mean(0) - exact[:-1]).square().sum((1, 2)).sqrt()
     spread = (found - found.mean(0)).square().sum((2, 3)).mean(0).sqrt() / math.sqrt(len(fits))
     assert (bias < 1.5 * spread).all()
-    again = fit_jacobian(adapter, [inputs] * 6, "text", probes=2, seed=3).versions["text"].matrices
+    again = mean_jacobians(adapter, [inputs] * 6, "text", probes=2, seed=3).versions["text"].matrices
     assert torch.equal(again, fits[3].matrices)
 
 
 def test_prompts_share_out_a_whole_basis():
     adapter, inputs = encoded("llama")
-    exact = fit_jacobian(adapter, [inputs], "text").versions["text"].matrices
-    shared = fit_jacobian(adapter, [inputs] * 8, "text", probes=8).versions["text"]
+    exact = mean_jacobians(adapter, [inputs], "text").versions["text"].matrices
+    shared = mean_jacobians(adapter, [inputs] * 8, "text", probes=8).versions["text"]
     torch.testing.assert_close(shared.matrices, exact, rtol=1e-4, atol=1e-5)
     assert shared.errors.max() < 1e-5
 
@@ -320,27 +320,27 @@ def fingerprint(adapter):
 def test_the_model_is_left_as_it_was(family):
     adapter, inputs = used(family)
     before = fingerprint(adapter)
-    fit_jacobian(adapter, [inputs], "text", probes=2)
+    mean_jacobians(adapter, [inputs], "text", probes=2)
     assert fingerprint(adapter) == before
     with torch.no_grad():
-        fit_jacobian(adapter, [inputs], "text", probes=2)
+        mean_jacobians(adapter, [inputs], "text", probes=2)
 
     def fail(*_):
         raise RuntimeError("half way")
 
     handle = adapter.blocks[2].register_forward_hook(fail)
     with pytest.raises(RuntimeError, match="half way"):
-        fit_jacobian(adapter, [inputs], "text")
+        mean_jacobians(adapter, [inputs], "text")
     handle.remove()
     assert fingerprint(adapter) == before
 
 
 def test_it_can_be_fitted_where_nothing_has_gradients():
     adapter, inputs = encoded("llama")
-    expected = fit_jacobian(adapter, [inputs], "text").versions["text"].matrices
+    expected = mean_jacobians(adapter, [inputs], "text").versions["text"].matrices
     adapter.model.requires_grad_(False)
     with torch.inference_mode():
-        found = fit_jacobian(adapter, [inputs], "text").versions["text"].matrices
+        found = mean_jacobians(adapter, [inputs], "text").versions["text"].matrices
     torch.testing.assert_close(found, expected)
 
 
@@ -353,12 +353,12 @@ def test_what_cannot_be_fitted_is_refused():
         ({"version": "text", "probes": 32}, "got 32 probes"),
     ]:
         with pytest.raises(SelectionError, match=match):
-            fit_jacobian(adapter, [inputs], **wanted)
+            mean_jacobians(adapter, [inputs], **wanted)
     with pytest.raises(FitError, match="at least one prompt"):
-        fit_jacobian(adapter, [], "text")
+        mean_jacobians(adapter, [], "text")
     mllama, seen = encoded("mllama")
     with pytest.raises(SelectionError, match="'text' is the only version"):
-        fit_jacobian(mllama, [seen], "answer")
+        mean_jacobians(mllama, [seen], "answer")
 
 
 @pytest.mark.parametrize("weight", [1e38, math.inf])
@@ -367,12 +367,12 @@ def test_what_is_not_finite_is_refused(weight):
     with torch.no_grad():
         adapter.blocks[1].mlp.down_proj.weight.fill_(weight)
     with pytest.raises(NumericsError, match="not finite"):
-        fit_jacobian(adapter, [inputs], "text")
+        mean_jacobians(adapter, [inputs], "text")
 
 
 def test_each_kind_is_read_through_its_version():
     adapter, inputs = encoded("llava")
-    fits = {version: fit_jacobian(adapter, [inputs], version) for version in ("text", "answer", "image")}
+    fits = {version: mean_jacobians(adapter, [inputs], version) for version in ("text", "answer", "image")}
     text = fits["text"]
     assert {text.read_by(kind) for kind in ("text", "patch", "answer")} == {"text"}
     both = text.joined(fits["answer"])
@@ -388,14 +388,16 @@ def test_each_kind_is_read_through_its_version():
     with pytest.raises(SelectionError, match="layer 9 does not exist"):
         both.for_kind("patch").normed(states, 9, adapter.unembed)
     with pytest.raises(SelectionError, match="same data in the same way"):
-        text.joined(fit_jacobian(adapter, [inputs], "image", probes=3))
+        text.joined(mean_jacobians(adapter, [inputs], "image", probes=3))
     with pytest.raises(SelectionError, match="at least one version"):
         JacobianLens({})
 
 
 def test_it_comes_back_from_its_arrays():
     adapter, inputs = encoded("llava")
-    lens = fit_jacobian(adapter, [inputs] * 2, "text").joined(fit_jacobian(adapter, [inputs] * 2, "image"))
+    lens = mean_jacobians(adapter, [inputs] * 2, "text").joined(
+        mean_jacobians(adapter, [inputs] * 2, "image")
+    )
     arrays, params = lens.to_arrays(), dict(lens.params())
     again = JacobianLens.from_arrays(arrays, {**params, "file": "abc"})
     assert again.params() == {**params, "file": "abc"}
@@ -418,7 +420,7 @@ def test_it_comes_back_from_its_arrays():
 def test_it_comes_back_from_a_file(tmp_path, monkeypatch):
     monkeypatch.setitem(files.LENSES, "jacobian", JacobianLens.from_arrays)
     adapter, inputs = encoded("llava")
-    lens = fit_jacobian(adapter, [inputs] * 2, "image", probes=4, seed=7)
+    lens = mean_jacobians(adapter, [inputs] * 2, "image", probes=4, seed=7)
     path = files.write_lens(lens, tmp_path / "lens.safetensors", model=adapter.name, unembed=adapter.unembed)
     again = files.read_lens(path, adapter.unembed)
     assert {**again.params(), "file": None} == lens.params()

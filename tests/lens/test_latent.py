@@ -36,7 +36,7 @@ def llama():
 
 @pytest.fixture(scope="module")
 def bank(llama):
-    return build_bank(llama, TEXTS, layers=[1, 3], per_type=3, seed=4)
+    return build_bank(Model(llama), TEXTS, layers=[1, 3], per_type=3, seed=4)
 
 
 # -- choosing ------------------------------------------------------------------------------------------------
@@ -62,7 +62,7 @@ def test_every_occurrence_has_the_same_chance_and_no_token_has_too_many():
 
 
 def test_what_a_causal_model_sees_alike_is_taken_once(llama):
-    bank = build_bank(llama, ["the cat sits", "the cat sits", "the cat is here"], layers=[1])
+    bank = build_bank(Model(llama), ["the cat sits", "the cat sits", "the cat is here"], layers=[1])
     assert bank.tokens.tolist().count(llama.tokenizer.convert_tokens_to_ids("Ġcat")) == 1
     rows = {(int(s), int(p)) for s, p in zip(bank.sentence_rows, bank.positions, strict=True)}
     assert len(rows) == len(bank.tokens)
@@ -74,7 +74,7 @@ def test_what_a_causal_model_sees_alike_is_taken_once(llama):
 @pytest.mark.parametrize("family", BUILDERS)
 def test_each_state_is_the_model_s_own_at_the_place_it_names(family):
     adapter = BUILDERS[family]()
-    bank = build_bank(adapter, TEXTS, dtype=torch.float32, per_type=2)
+    bank = build_bank(Model(adapter), TEXTS, dtype=torch.float32, per_type=2)
     assert bank.layers == source_layers(adapter.n_layers)
     for sentence in range(len(bank.sentences)):
         inputs = prepare(adapter, bank.sentences[sentence], chat=False)
@@ -92,40 +92,40 @@ def test_each_state_is_the_model_s_own_at_the_place_it_names(family):
 
 
 def test_a_bank_follows_its_seed_and_its_texts_alone(llama, bank):
-    again = build_bank(llama, iter(TEXTS), layers=[3, 1], per_type=3, seed=4)
-    other = build_bank(llama, TEXTS, layers=[1, 3], per_type=3, seed=5)
+    again = build_bank(Model(llama), iter(TEXTS), layers=[3, 1], per_type=3, seed=4)
+    other = build_bank(Model(llama), TEXTS, layers=[1, 3], per_type=3, seed=5)
     assert torch.equal(again.states, bank.states) and again.sentences == bank.sentences
     assert bank.states.dtype == torch.float16
     assert not torch.equal(other.positions, bank.positions) or other.sentences != bank.sentences
 
 
 def test_half_precision_changes_a_similarity_by_less_than_said(llama, bank):
-    full = build_bank(llama, TEXTS, layers=[1, 3], per_type=3, seed=4, dtype=torch.float32)
+    full = build_bank(Model(llama), TEXTS, layers=[1, 3], per_type=3, seed=4, dtype=torch.float32)
     near = normalize(bank.states.double(), dim=-1) * normalize(full.states.double(), dim=-1)
     assert float((1 - near.sum(-1)).abs().max()) < 1e-4
 
 
 def test_a_chat_template_is_used_when_asked_for():
     adapter = tiny_llava(chat=True)
-    plain, chat = (build_bank(adapter, ["a red cat"], chat=chat) for chat in (False, True))
+    plain, chat = (build_bank(Model(adapter), ["a red cat"], chat=chat) for chat in (False, True))
     assert len(chat.tokens) > len(plain.tokens)
     assert plain.sentences == chat.sentences == ("a red cat",)
 
 
 def test_what_cannot_be_built_is_refused(llama):
     with pytest.raises(DataError, match="the texts hold no word"):
-        build_bank(llama, ["", " \n"])
+        build_bank(Model(llama), ["", " \n"])
     with pytest.raises(SelectionError, match="per_type is 0"):
-        build_bank(llama, TEXTS, per_type=0)
+        build_bank(Model(llama), TEXTS, per_type=0)
     with pytest.raises(SelectionError, match="layer 9 does not exist"):
-        build_bank(llama, TEXTS, layers=[9])
+        build_bank(Model(llama), TEXTS, layers=[9])
     with pytest.raises(PromptError, match="text 2: the prompt has"):
-        build_bank(llama, ["a cat", "a cat " * 600])
+        build_bank(Model(llama), ["a cat", "a cat " * 600])
 
 
 def test_progress_is_told_per_text(llama):
     told = []
-    bank = build_bank(llama, TEXTS, layers=[1], progress=lambda *at: told.append(at))
+    bank = build_bank(Model(llama), TEXTS, layers=[1], progress=lambda *at: told.append(at))
     assert told == [(i + 1, len(bank.sentences)) for i in range(len(bank.sentences))]
 
 
@@ -163,7 +163,7 @@ def test_neighbours_can_be_kept_to_one_layer(bank):
 def make_lens(adapter, name):
     if name == "embedding":
         return EmbeddingLens.of(adapter)
-    return LatentLens(build_bank(adapter, TEXTS, per_type=4))
+    return LatentLens(build_bank(Model(adapter), TEXTS, per_type=4))
 
 
 def similarities(resid, lens, vocab):
@@ -219,7 +219,7 @@ def test_the_channels_name_the_nearest_state(bank, llama):
 
 def test_a_bank_finds_itself_through_a_reading(llama):
     texts = ["a red cat sits on the grass", "is there a cat? yes"]
-    bank = build_bank(llama, texts, layers=[2], dtype=torch.float32)
+    bank = build_bank(Model(llama), texts, layers=[2], dtype=torch.float32)
     trace = Model(llama).trace(None, texts[0], max_new_tokens=0)
     reading = trace.read(LatentLens(bank), top_k=1)
     words = reading.positions.kind == "text"
@@ -246,7 +246,7 @@ def test_a_bank_survives_its_file(bank, llama, tmp_path):
 
 def test_text_of_any_script_survives(llama, tmp_path):
     texts = ["ein Hund für 猫 🦒", "क\u0301 и Ж"]
-    bank = build_bank(llama, texts, layers=[1])
+    bank = build_bank(Model(llama), texts, layers=[1])
     path = write_lens(LatentLens(bank), tmp_path / "l.safetensors", model="m", unembed=llama.unembed)
     assert read_lens(path).bank.sentences == bank.sentences
     assert set(bank.sentences) == set(texts)

@@ -245,18 +245,16 @@ def test_one_item_that_takes_too_much_memory_does_not_cost_the_others(tmp_path, 
 
 
 def test_a_pass_that_fails_for_a_batch_is_tried_item_by_item(tmp_path, monkeypatch):
-    from patchlens.studies.work import worker as module
-
     study = read_study(small(tmp_path, items=[{"prompt": "What is red?"}, {"prompt": "What is snow?"}]))
-    original, sizes = module.run_together, []
+    original, sizes = Worker._traced, []
 
-    def short(adapter, batch, request):
+    def short(self, batch):
         sizes.append(len(batch))
         if len(batch) > 1:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
-        return original(adapter, batch, request)
+        return original(self, batch)
 
-    monkeypatch.setattr(module, "run_together", short)
+    monkeypatch.setattr(Worker, "_traced", short)
     assert run_study(study, tmp_path / "out").done == {"demo": 2}
     assert sizes == [2, 1, 1]
 

@@ -53,7 +53,7 @@ def tuned(
 
         loaded = model.load()
         tell("loading the model", 1, 1)
-        result = fit_tuned(loaded, items, settings, out=out, data=data, disk_gb=disk_gb, progress=tell)
+        result = fit_tuned(loaded, items, settings, out=out, about=data, disk_gb=disk_gb, progress=tell)
     _finish(out, result.report)
 
 
@@ -70,12 +70,12 @@ def jacobian(
     with progress_display() as tell:
         tell("loading the model", 0, 1)
         items = _items(data, prompt)
-        from patchlens.fit.jacobian import fit_jacobian_lens, spreads
+        from patchlens.fit.jacobian import fit_jacobian, spreads
 
         loaded = model.load()
         tell("loading the model", 1, 1)
-        lens = fit_jacobian_lens(loaded, items, settings, out=out, data=data, progress=tell)
-        found = spreads(loaded.adapter, lens, settings.seed)
+        lens = fit_jacobian(loaded, items, settings, out=out, about=data, progress=tell)
+        found = spreads(loaded, lens, settings.seed)
     for version, spread in found.items():
         ranks = ", ".join(f"{rank:.1f}" for rank in spread.effective_rank.tolist())
         print(f"version {version}: directions that the rows of words span, by layer: {ranks}")

@@ -74,6 +74,16 @@ def read_items(source: str | Path, prompt: str | None = None) -> tuple[Item, ...
     return checked(items)
 
 
+def as_items(data: str | Path | Sequence[Item], prompt: str | None = None) -> tuple[Item, ...]:
+    """Items as they are, or what `read_items` finds."""
+    return read_items(data, prompt) if isinstance(data, (str, Path)) else tuple(data)
+
+
+def about_items(data: str | Path | Sequence[Item]) -> str:
+    """What items are, in words, where nobody said."""
+    return str(data) if isinstance(data, (str, Path)) else f"{len(data)} items"
+
+
 def items_at(
     path: Path, key: str, shared: Shared, pictures: Path | None = None
 ) -> Iterator[tuple[str, Item]]:

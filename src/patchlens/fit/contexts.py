@@ -11,13 +11,11 @@ import numpy as np
 import torch
 
 from patchlens.axes import PositionKind, check_layers
-from patchlens.capture import capture
 from patchlens.errors import DataError, PromptError, SelectionError
 from patchlens.lens.bank import Bank
 from patchlens.lens.nearest import unit
-from patchlens.models.adapter import Adapter
-from patchlens.models.inputs import prepare
 from patchlens.models.tokens import piece_table
+from patchlens.run import Model
 
 PER_TYPE: Final = 20
 
@@ -32,7 +30,7 @@ class Occurrence:
 
 
 def build_bank(
-    adapter: Adapter,
+    model: Model,
     texts: Iterable[str],
     *,
     layers: Iterable[int] | None = None,
@@ -50,7 +48,7 @@ def build_bank(
     holds the same state there. The final norm is not applied.
 
     Args:
-        adapter: the model.
+        model: whose states are taken.
         texts: captions or any text, such as the lines of an open file; blank ones are passed over.
         layers: at which to take the states; 1, 2, 4, ... and ``n_layers - 1`` if None.
         per_type: most occurrences of a token, 1 or more; each gives one state per layer.
@@ -67,9 +65,9 @@ def build_bank(
     """
     if per_type < 1:
         raise SelectionError(f"per_type is {per_type}: choose 1 or more")
-    wanted = check_layers(source_layers(adapter.n_layers) if layers is None else layers, adapter.n_layers)
-    adapter.prove()
-    chosen = choose(tokenized(adapter, texts, chat), per_type, seed)
+    wanted = check_layers(source_layers(model.n_layers) if layers is None else layers, model.n_layers)
+    model.adapter.prove()
+    chosen = choose(tokenized(model, texts, chat), per_type, seed)
     words = [(token, own) for token in sorted(chosen) for own in chosen[token]]
     if not words:
         raise DataError("the texts hold no word: give captions or other sentences, one per line")
@@ -77,11 +75,11 @@ def build_bank(
     by_text: dict[str, list[int]] = {sentence: [] for sentence in sentences}
     for row, (_, own) in enumerate(words):
         by_text[own.text].append(row)
-    states = torch.empty(len(wanted), len(words), adapter.d_model, dtype=dtype)
+    states = torch.empty(len(wanted), len(words), model.d_model, dtype=dtype)
     for done, (sentence, rows) in enumerate(by_text.items(), 1):
         places = [words[row][1].position for row in rows]
-        captured = capture(adapter, prepare(adapter, sentence, chat=chat), layers=wanted, positions=places)
-        states[:, rows] = unit(captured.resid).to("cpu", dtype)
+        asked = {"layers": wanted, "positions": places, "max_new_tokens": 0, "chat": chat}
+        states[:, rows] = unit(model.trace(None, sentence, **asked).resid).to("cpu", dtype)
         if progress is not None:
             progress(done, len(sentences))
     number = {sentence: row for row, sentence in enumerate(sentences)}
@@ -92,8 +90,8 @@ def build_bank(
         sentence_rows=torch.tensor([number[own.text] for _, own in words]),
         layers=wanted,
         sentences=sentences,
-        pieces=piece_table(adapter.tokenizer, chosen),
-        model=adapter.name,
+        pieces=piece_table(model.tokenizer, chosen),
+        model=model.name,
         seed=seed,
         per_type=per_type,
     )
@@ -106,7 +104,7 @@ def source_layers(n_layers: int) -> tuple[int, ...]:
     return (*(layer for layer in doubling if layer < last), last)
 
 
-def tokenized(adapter: Adapter, texts: Iterable[str], chat: bool) -> Iterator[list[tuple[int, Occurrence]]]:
+def tokenized(model: Model, texts: Iterable[str], chat: bool) -> Iterator[list[tuple[int, Occurrence]]]:
     """Give, for each text, its words: token and occurrence.
 
     Raises:
@@ -117,7 +115,7 @@ def tokenized(adapter: Adapter, texts: Iterable[str], chat: bool) -> Iterator[li
         if not text:
             continue
         try:
-            inputs = prepare(adapter, text, chat=chat)
+            _, inputs = model.prepare(None, text, chat=chat)
         except PromptError as error:
             raise PromptError(f"text {number}: {error}") from error
         words: list[tuple[int, Occurrence]] = []

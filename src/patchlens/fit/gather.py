@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from shutil import disk_usage
 from tempfile import TemporaryDirectory
-from typing import Protocol, runtime_checkable
 
 from patchlens.axes import FitKind
 from patchlens.data.item import Item
@@ -20,18 +19,10 @@ from patchlens.fit.survey import Surveyed, data_digest, survey
 from patchlens.fit.work import Fingerprint, finish, take_up, work_folder
 from patchlens.models.adapter import Adapter
 from patchlens.models.digest import model_digest
+from patchlens.progress import Tell
 from patchlens.run import Model
 
 GIGABYTE = 1e9
-
-
-@runtime_checkable
-class FitProgress(Protocol):
-    """Told what is being done, how much of it is done, of how much, and how it goes (a loss, say)."""
-
-    def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
-        """Take in one step."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -80,7 +71,7 @@ def gather(
     validation: bool,
     max_new_tokens: int,
     disk_gb: float,
-    progress: FitProgress,
+    progress: Tell,
 ) -> Gathered:
     """Look the items over, split them, and run the model on those not yet stored in ``folder``.
 
@@ -104,7 +95,7 @@ def gather(
         OutputError: the states would take more disk than allowed or free, or cannot be written.
     """
     adapter = model.adapter
-    seen = survey(adapter, items, lambda done, total: progress("looking the data over", done, total))
+    seen = survey(model, items, lambda done, total: progress("looking the data over", done, total))
     if "patch" in needed and not any(one.patches for one in seen):
         raise FitError(f"there are no patch positions in the sequences of {adapter.name}: leave them out")
     names = groups_of([one.pictures for one in seen])

@@ -11,19 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from patchlens.data.item import Item
+from patchlens.data.read import about_items, as_items
 from patchlens.errors import SelectionError, naming
-from patchlens.fit.gather import FitProgress
 from patchlens.fit.settings import JacobianSettings
 from patchlens.fit.survey import survey
-from patchlens.fit.vjp import fit_jacobian, positions
+from patchlens.fit.vjp import mean_jacobians, positions
 from patchlens.lens import save_lens
 from patchlens.lens.engine.rank import ConceptSpread, concept_spread
 from patchlens.lens.jacobian import VERSIONS, JacobianLens, Version
-from patchlens.models.adapter import Adapter
 from patchlens.models.encode import Inputs
-from patchlens.models.generate import generate_greedy
-from patchlens.models.inputs import prepare
 from patchlens.models.tokens import piece_table
+from patchlens.progress import Tell, silent
 from patchlens.reading.records import WORD_START
 from patchlens.run import Model
 
@@ -33,10 +31,10 @@ _WORD = re.compile(rf"{WORD_START}[^\W\d_]{{2,}}")
 
 
 @dataclass(frozen=True)
-class Answered:
+class AnsweredItems:
     """Items as model inputs with the model's greedy answer behind the prompt, made one at a time."""
 
-    adapter: Adapter
+    model: Model
     items: Sequence[Item]
     max_new_tokens: int
 
@@ -46,20 +44,19 @@ class Answered:
     def __iter__(self) -> Iterator[Inputs]:
         for item in self.items:
             with naming(item.name):
-                pictures = item.open()
-                inputs = prepare(self.adapter, item.prompt, pictures)
-                answer = generate_greedy(self.adapter, inputs, self.max_new_tokens)
-                yield prepare(self.adapter, item.prompt, pictures, answer_ids=answer[:-1])
+                asked = {"max_new_tokens": self.max_new_tokens, "layers": [0], "positions": [0]}
+                yield self.model.trace(item.open(), item.prompt, steps=True, **asked).inputs
 
 
-def fit_jacobian_lens(
+def fit_jacobian(
     model: Model,
-    items: Sequence[Item],
+    data: str | Path | Sequence[Item],
     settings: JacobianSettings | None = None,
     *,
+    prompt: str | None = None,
     out: str | Path | None = None,
-    data: str = "",
-    progress: FitProgress | None = None,
+    about: str | None = None,
+    progress: Tell | None = None,
 ) -> JacobianLens:
     """Fit the versions of a Jacobian lens that an item's positions allow, on about 100 items.
 
@@ -68,51 +65,46 @@ def fit_jacobian_lens(
 
     Args:
         model: whose Jacobians are averaged.
-        items: prompts with pictures or without.
+        data: items with pictures or without, or where `patchlens.read_items` finds them.
         settings: how to fit; the defaults if None.
+        prompt: what to ask of each picture that comes without a prompt.
         out: NAME.safetensors to write, or None.
-        data: what the items are, in words.
+        about: what the items are, in words.
         progress: called with what is being done, how much is done, and of how much.
 
     Raises:
         SelectionError: an item has no positions of a version.
-        ImageError, PromptError, NumericsError, OutputError: as their names say.
+        DataError, ImageError, PromptError, NumericsError, OutputError: as their names say.
     """
-    adapter, own = model.adapter, settings or JacobianSettings()
-    adapter.prove()
-
-    def tell(what: str, done: int, total: int) -> None:
-        if progress is not None:
-            progress(what, done, total)
-
-    survey(adapter, items, lambda done, total: tell("looking the data over", done, total))
-    answered = Answered(adapter, items, own.max_new_tokens)
-    chosen = own.versions or possible(next(iter(answered)))
+    own, tell, items = settings or JacobianSettings(), progress or silent, as_items(data, prompt)
+    model.adapter.prove()
+    survey(model, items, lambda done, total: tell("looking the data over", done, total))
+    answered = AnsweredItems(model, items, own.max_new_tokens)
     lenses = [
-        fit_jacobian(
-            adapter,
+        mean_jacobians(
+            model.adapter,
             answered,
             version,
             probes=own.probes,
             seed=own.seed,
             progress=lambda done, total, version=version: tell(f"fitting version {version}", done, total),
         )
-        for version in chosen
+        for version in own.versions or possible(next(iter(answered)))
     ]
-    lens = replace(reduce(JacobianLens.joined, lenses), data=data or f"{len(items)} items")
-    lens = replace(lens, note="; ".join(degenerate(spreads(adapter, lens, own.seed))))
+    lens = replace(reduce(JacobianLens.joined, lenses), data=about or about_items(data))
+    lens = replace(lens, note="; ".join(degenerate(spreads(model, lens, own.seed))))
     if out is not None:
-        save_lens(lens, out, adapter)
+        save_lens(lens, out, model)
     return lens
 
 
-def spreads(adapter: Adapter, lens: JacobianLens, seed: int = 0) -> dict[Version, ConceptSpread]:
+def spreads(model: Model, lens: JacobianLens, seed: int = 0) -> dict[Version, ConceptSpread]:
     """How well each version can tell words apart: `WORDS` tokens that begin a word, drawn by the seed."""
-    pieces = piece_table(adapter.tokenizer, range(adapter.vocab_size))
+    pieces = piece_table(model.tokenizer, range(model.vocab_size))
     words = [token for token, piece in pieces.items() if _WORD.fullmatch(piece)]
     drawn = np.random.default_rng(seed).permutation(words or sorted(pieces))[:WORDS].tolist()
     return {
-        version: concept_spread(own.matrices, adapter.unembed, drawn)
+        version: concept_spread(own.matrices, model.adapter.unembed, drawn)
         for version, own in lens.versions.items()
     }
 

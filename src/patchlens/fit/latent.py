@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-from patchlens.data.item import DrawnPicture
+from patchlens.data.item import DrawnPicture, Item
 from patchlens.data.read import read_items
 from patchlens.errors import DataError
 from patchlens.fit.contexts import build_bank
-from patchlens.fit.gather import FitProgress
 from patchlens.fit.settings import LatentSettings
 from patchlens.lens import save_lens
 from patchlens.lens.latent import LatentLens
+from patchlens.progress import Tell, silent
 from patchlens.run import Model
 from patchlens.scenes.questions import caption
 from patchlens.scenes.scene import make_scene
 from patchlens.scenes.vocabulary import LANGUAGES
 
 
-def read_texts(data: str | Path) -> tuple[str, ...]:
-    """Texts for a bank: those of a ``.txt`` or ``.jsonl`` file, or captions of drawn scenes (``scenes:N``).
+def read_texts(data: str | Path | Iterable[str | Item]) -> tuple[str, ...]:
+    """Texts for a bank: as they are, those of a ``.txt`` or ``.jsonl`` file, or captions of drawn scenes.
 
     Raises:
-        DataError: as `patchlens.data.read.read_items`, or there are pictures among the data.
+        DataError: as `patchlens.read_items`, or there are pictures among the data.
     """
     texts: list[str] = []
-    for item in read_items(data):
-        match item.pictures:
+    for item in read_items(data) if isinstance(data, (str, Path)) else data:
+        match item if isinstance(item, str) else item.pictures:
+            case str(text):
+                texts.append(text)
             case ():
                 texts.append(item.prompt)
             case (DrawnPicture(seed),):
@@ -40,17 +42,18 @@ def read_texts(data: str | Path) -> tuple[str, ...]:
 
 def fit_latent(
     model: Model,
-    texts: Sequence[str],
+    data: str | Path | Iterable[str | Item],
     settings: LatentSettings | None = None,
     *,
     out: str | Path | None = None,
-    progress: FitProgress | None = None,
+    progress: Tell | None = None,
 ) -> LatentLens:
     """Run a model on texts and keep states of their words; nothing is stored on the way.
 
     Args:
         model: whose states are kept.
-        texts: captions or other sentences.
+        data: captions or other sentences, or where `patchlens.read_items` finds some; ``scenes:N`` stands for
+            the captions of drawn scenes.
         settings: how much to keep; the defaults if None.
         out: NAME.safetensors to write, or None.
         progress: called with what is being done, how much is done, and of how much.
@@ -59,13 +62,15 @@ def fit_latent(
         DataError, PromptError, SelectionError, NumericsError: as `patchlens.fit.contexts.build_bank`.
         OutputError: the file cannot be written.
     """
-
-    def tell(done: int, total: int) -> None:
-        if progress is not None:
-            progress("running the model on texts", done, total)
-
-    adapter, own = model.adapter, settings or LatentSettings()
-    lens = LatentLens(build_bank(adapter, texts, per_type=own.per_type, seed=own.seed, progress=tell))
+    own, tell = settings or LatentSettings(), progress or silent
+    bank = build_bank(
+        model,
+        read_texts(data),
+        per_type=own.per_type,
+        seed=own.seed,
+        progress=lambda done, total: tell("running the model on texts", done, total),
+    )
+    lens = LatentLens(bank)
     if out is not None:
-        save_lens(lens, out, adapter)
+        save_lens(lens, out, model)
     return lens

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from patchlens.axes import PositionKind
 from patchlens.data.item import Item, pixel_digest
 from patchlens.errors import naming
-from patchlens.models.adapter import Adapter
-from patchlens.models.inputs import prepare
+from patchlens.run import Model
 
 
 @dataclass(frozen=True)
@@ -22,9 +21,7 @@ class Surveyed:
     patches: int
 
 
-def survey(
-    adapter: Adapter, items: Sequence[Item], progress: Callable[[int, int], None]
-) -> tuple[Surveyed, ...]:
+def survey(model: Model, items: Sequence[Item], progress: Callable[[int, int], None]) -> tuple[Surveyed, ...]:
     """Open and encode every item once, so that what is wrong with one shows before the model runs.
 
     Raises:
@@ -35,7 +32,7 @@ def survey(
         progress(done, len(items))
         pictures = item.open()
         with naming(item.name):
-            inputs = prepare(adapter, item.prompt, pictures)
+            _, inputs = model.prepare(pictures, item.prompt)
         keys = tuple(pixel_digest(picture) for picture in pictures) or (_sha256(item.prompt.encode()),)
         patches = int((inputs.places.kind == PositionKind.PATCH).sum())
         found.append(Surveyed(keys, len(inputs), patches))

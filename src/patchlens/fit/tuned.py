@@ -13,11 +13,12 @@ import numpy as np
 
 from patchlens.axes import FIT_KINDS, FitKind
 from patchlens.data.item import Item
+from patchlens.data.read import about_items, as_items
 from patchlens.errors import FitError
 from patchlens.fit.batches import Batches, strangers
 from patchlens.fit.closed_form import POSITIONS_PER_DIMENSION, ClosedForm
 from patchlens.fit.control import Control, judge
-from patchlens.fit.gather import FitProgress, Gathered, gather, working
+from patchlens.fit.gather import Gathered, gather, working
 from patchlens.fit.gradient import mean_kl, refine
 from patchlens.fit.guard import LeftOut, cross_judged, guarded, judged
 from patchlens.fit.measure import KindSums, measure
@@ -28,7 +29,7 @@ from patchlens.fit.states import Keep, StateBatch
 from patchlens.lens import Lens, LogitLens, save_lens
 from patchlens.lens.tuned import TunedLens
 from patchlens.models.adapter import Adapter
-from patchlens.progress import silent
+from patchlens.progress import Tell, silent
 from patchlens.run import Model
 
 
@@ -42,13 +43,14 @@ class FitResult:
 
 def fit_tuned(
     model: Model,
-    items: Sequence[Item],
+    data: str | Path | Sequence[Item],
     settings: TunedSettings | None = None,
     *,
+    prompt: str | None = None,
     out: str | Path | None = None,
-    data: str = "",
+    about: str | None = None,
     disk_gb: float = 20.0,
-    progress: FitProgress | None = None,
+    progress: Tell | None = None,
 ) -> FitResult:
     """Fit a tuned lens (Belrose et al. 2023) on what a model answers about some items.
 
@@ -58,10 +60,11 @@ def fit_tuned(
 
     Args:
         model: whose states are fitted.
-        items: prompts with pictures or without; `patchlens.data.read.read_items` reads them.
+        data: prompts with pictures or without, or where `patchlens.read_items` finds them.
         settings: how to fit; the defaults if None.
+        prompt: what to ask of each picture that comes without a prompt.
         out: NAME.safetensors to write; NAME.report.json and NAME.report.md come beside it. None writes none.
-        data: what the items are, in words, for the report.
+        about: what the items are, in words, for the report.
         disk_gb: limit of the disk the states may take, in 10^9 bytes.
         progress: called with what is being done, how much is done, of how much, and the loss where there is
             one.
@@ -78,7 +81,7 @@ def fit_tuned(
     with working(target) as folder:
         gathered = gather(
             model,
-            items,
+            as_items(data, prompt),
             folder,
             keep,
             settings.arguments(),
@@ -89,7 +92,7 @@ def fit_tuned(
             disk_gb=disk_gb,
             progress=tell,
         )
-        result = _Fit(model.adapter, gathered, settings, tell).run(data or f"{len(items)} items")
+        result = _Fit(model.adapter, gathered, settings, tell).run(about or about_items(data))
         if target is not None:
             save_lens(result.lens, target, model, report=json.loads(result.report.to_json()))
             result.report.save(target)
@@ -103,7 +106,7 @@ class _Fit:
     adapter: Adapter
     gathered: Gathered
     settings: TunedSettings
-    tell: FitProgress
+    tell: Tell
 
     def run(self, data: str) -> FitResult:
         lens, strengths = self._solve(

@@ -30,11 +30,11 @@ EARLY = 16
 """Positions left out at the start of a text without pictures, if it is at least twice as long."""
 
 Positions = NDArray[np.int64]
-Keep = Callable[[Inputs], Sequence[bool] | NDArray[np.bool_]]
+Allowed = Callable[[Inputs], Sequence[bool] | NDArray[np.bool_]]
 
 
 @torch.inference_mode(False)
-def fit_jacobian(
+def mean_jacobians(
     adapter: Adapter,
     inputs: Iterable[Inputs],
     version: Version,
@@ -42,7 +42,7 @@ def fit_jacobian(
     cotangents: int = 32,
     probes: int | None = None,
     seed: int = 0,
-    keep: Keep | None = None,
+    keep: Allowed | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> JacobianLens:
     """Fit one version of the Jacobian lens: the mean over prompts of their Jacobians, each weighing the same.
@@ -102,7 +102,7 @@ def settled(inputs: Inputs) -> NDArray[np.bool_]:
     return np.arange(len(inputs)) >= (EARLY if is_long_text else 1)
 
 
-def positions(inputs: Inputs, version: Version, keep: Keep | None = None) -> tuple[Positions, Positions]:
+def positions(inputs: Inputs, version: Version, keep: Allowed | None = None) -> tuple[Positions, Positions]:
     """Source and target positions of a version.
 
     "text" and "image" take the text or the patches that ``keep`` allows as both; "answer" takes those patches

@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from patchlens.errors import DataError, OutputError
-from patchlens.files import write_atomically
+from patchlens.errors import OutputError
+from patchlens.files import same_or_refuse, write_atomically
 
 FINGERPRINT = "fingerprint.json"
 Fingerprint = Mapping[str, str | int | float | None]
@@ -28,32 +28,18 @@ def take_up(folder: Path, fingerprint: Fingerprint) -> None:
     """
     try:
         folder.mkdir(exist_ok=True)
-        before = [path for path in folder.iterdir() if path.suffix != ".part"]
+        is_new = all(path.suffix == ".part" for path in folder.iterdir())
     except OSError as error:
         raise OutputError(f"cannot make the folder {folder}: {error.strerror or error}") from error
     mark = folder / FINGERPRINT
-    if not before:
+    if is_new:
         write_atomically(mark, json.dumps(dict(fingerprint), indent=1))
         return
     if not mark.is_file():
         raise OutputError(f"{folder} is not the folder of a fit: move it away or choose another --out")
-    _compare(folder, json.loads(mark.read_text(encoding="utf-8")), fingerprint)
-
-
-def _compare(folder: Path, before: Fingerprint, now: Fingerprint) -> None:
-    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    if changed:
-        differences = ", ".join(_difference(key, before.get(key), now.get(key)) for key in changed)
-        raise DataError(
-            f"{folder} holds an unfinished fit that this one must not be mixed with ({differences}): run "
-            "that one again as it was, choose another --out, or delete the folder"
-        )
-
-
-def _difference(key: str, before: object, now: object) -> str:
-    if key in ("data", "weights"):
-        return f"its {key} were others"
-    return f"its {key} was {before}, now {now}"
+    before = json.loads(mark.read_text(encoding="utf-8"))
+    remedy = "run that one again as it was, choose another --out, or delete the folder"
+    same_or_refuse(folder, "an unfinished fit", before, dict(fingerprint), remedy)
 
 
 def finish(folder: Path) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from patchlens.concepts.dictionary import Dictionary
 from patchlens.data.item import Item
-from patchlens.models.adapter import Adapter
 from patchlens.models.tokens import find_target, form_targets, piece_table
 from patchlens.reading.records import WORD_START, Target
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Followed:
 
 
 def followed(
-    adapter: Adapter, item: Item, answer: Sequence[int], dictionary: Dictionary
+    tokenizer: PreTrainedTokenizerBase, item: Item, answer: Sequence[int], dictionary: Dictionary
 ) -> tuple[Followed, ...]:
     """The words of an item, in order: of its answer, what is expected, every form of its concepts.
 
@@ -36,14 +39,14 @@ def followed(
         TargetError: a word has no token.
     """
     return (
-        *_said(adapter, answer),
-        *(Followed("expected", find_target(adapter.tokenizer, word)) for word in item.expected),
-        *(one for concept in item.concepts for one in _forms(adapter, concept, dictionary)),
+        *_said(tokenizer, answer),
+        *(Followed("expected", find_target(tokenizer, word)) for word in item.expected),
+        *(one for concept in item.concepts for one in _forms(tokenizer, concept, dictionary)),
     )
 
 
-def _said(adapter: Adapter, answer: Sequence[int]) -> list[Followed]:
-    pieces = piece_table(adapter.tokenizer, answer)
+def _said(tokenizer: PreTrainedTokenizerBase, answer: Sequence[int]) -> list[Followed]:
+    pieces = piece_table(tokenizer, answer)
     token = next((one for one in answer if any(map(str.isalnum, pieces[one]))), None)
     if token is None:
         return []
@@ -51,12 +54,12 @@ def _said(adapter: Adapter, answer: Sequence[int]) -> list[Followed]:
     return [Followed("answer", Target(piece.replace(WORD_START, " ").strip(), token, (piece,)))]
 
 
-def _forms(adapter: Adapter, concept: str, dictionary: Dictionary) -> list[Followed]:
+def _forms(tokenizer: PreTrainedTokenizerBase, concept: str, dictionary: Dictionary) -> list[Followed]:
     """Every form the dictionary knows; the word alone if it knows none."""
     languages: dict[str, set[str]] = {}
     for form in dictionary.forms(concept):
         languages.setdefault(form.word, set()).add(form.language)
-    targets = form_targets(adapter.tokenizer, tuple(languages) or (concept,))
+    targets = form_targets(tokenizer, tuple(languages) or (concept,))
     return [Followed("concept", target, concept, _only(languages.get(target.word, ()))) for target in targets]
 
 

@@ -18,13 +18,12 @@ from patchlens.demo import bundled_lenses
 from patchlens.errors import LensError, PatchlensError, SelectionError
 from patchlens.lens import Lens
 from patchlens.lens.open import is_lens, open_lens
-from patchlens.models.adapter import Adapter
 from patchlens.models.digest import model_digest
 from patchlens.models.tokens import piece_table
 from patchlens.reading.reading import Reading
 from patchlens.reading.seal import SUFFIX
 from patchlens.reading.store import to_bytes
-from patchlens.run import Prepared, alike, load, run_together
+from patchlens.run import Model, Prepared, alike, load, run_together
 from patchlens.studies.schema import CELLS, EFFECTS, TARGETS
 from patchlens.studies.spec.study import PROMPT
 from patchlens.studies.work.columns import cell_rows, target_rows
@@ -51,19 +50,18 @@ class Worker:
         model.adapter.prove()
         self._bench = bench
         self._model = model
-        self._adapter = model.adapter
         self._lenses: dict[str, Lens] = {}
         self._left_out: dict[str, str] = {}
         for lens in bench.lenses:
             try:
-                self._lenses[lens.name] = _fitting(open_lens(lens.find, model.adapter), model.adapter)
+                self._lenses[lens.name] = _fitting(open_lens(lens.find, model), model)
             except (SelectionError, LensError) as error:
                 if not is_lens(lens.find):
                     raise
                 self._left_out[lens.name] = str(error)
-        if bench.settings.top_k > model.adapter.vocab_size:
+        if bench.settings.top_k > model.vocab_size:
             raise SelectionError(
-                f"top_k is {bench.settings.top_k}, but {own.name} has {model.adapter.vocab_size} tokens"
+                f"top_k is {bench.settings.top_k}, but {own.name} has {model.vocab_size} tokens"
             )
         if not self._lenses:
             raise SelectionError(f"{own.name} is read through none of these lenses: {_told(self._left_out)}")
@@ -74,18 +72,18 @@ class Worker:
     @cached_property
     def about(self) -> About:
         """What the model and the lenses are, by their content."""
-        adapter = self._adapter
+        model = self._model
         return About(
             model={
-                "revision": adapter.revision,
-                "family": adapter.family,
-                "dtype": str(adapter.dtype).removeprefix("torch."),
-                "n_layers": adapter.n_layers,
-                "vocab_size": adapter.vocab_size,
-                "weights": model_digest(adapter),
+                "revision": model.revision,
+                "family": model.family,
+                "dtype": str(model.dtype).removeprefix("torch."),
+                "n_layers": model.n_layers,
+                "vocab_size": model.vocab_size,
+                "weights": model_digest(model.adapter),
             },
             lenses={
-                lens.name: _lens_digest(lens.find, adapter.name)
+                lens.name: _lens_digest(lens.find, model.name)
                 for lens in self._bench.lenses
                 if lens.name in self._lenses
             },
@@ -116,16 +114,8 @@ class Worker:
 
     def _together(self, group: Sequence[tuple[Job, Prepared]]) -> dict[int, Seen]:
         """Read a group in one pass, or one by one where that fails, say for want of memory."""
-        own = self._bench.settings
         try:
-            request = Request(
-                max_new_tokens=own.max_new_tokens,
-                steps=own.steps,
-                layers=own.layers,
-                positions=own.positions,
-                chat=own.chat,
-            )
-            traces = run_together(self._adapter, [prepared for _, prepared in group], request)
+            traces = self._traced([prepared for _, prepared in group])
         except Exception as error:
             _give_memory_back()
             if len(group) == 1:
@@ -140,9 +130,20 @@ class Worker:
                 seen[job.number] = failed_item(job, error)
         return seen
 
+    def _traced(self, prepared: Sequence[Prepared]) -> list[Trace]:
+        own = self._bench.settings
+        request = Request(
+            max_new_tokens=own.max_new_tokens,
+            steps=own.steps,
+            layers=own.layers,
+            positions=own.positions,
+            chat=own.chat,
+        )
+        return run_together(self._model.adapter, prepared, request)
+
     def _seen(self, job: Job, trace: Trace) -> Seen:
         own = self._bench.settings
-        words = followed(self._adapter, job.item, trace.answer.ids, self._dictionary)
+        words = followed(self._model.tokenizer, job.item, trace.answer.ids, self._dictionary)
         targets = tuple(dict.fromkeys([*trace.answer.ids, *(word.target.token for word in words)]))
         account: Account | None = None
         if own.attention:
@@ -178,7 +179,7 @@ class Worker:
 
     def _row(self, job: Job, trace: Trace, notes: list[str]) -> dict[str, object]:
         ids, inputs = trace.answer.ids, trace.inputs
-        pieces = piece_table(self._adapter.tokenizer, ids)
+        pieces = piece_table(self._model.tokenizer, ids)
         return {
             **asked_for(job),
             "answer": trace.answer.text,
@@ -196,8 +197,8 @@ class Worker:
         return self._languages[piece]
 
 
-def _fitting(lens: Lens, adapter: Adapter) -> Lens:
-    if lens.reads_vision and not adapter.cross_blocks:
+def _fitting(lens: Lens, model: Model) -> Lens:
+    if lens.reads_vision and not model.adapter.cross_blocks:
         raise SelectionError(f"the lens {lens.name} is for models that read pictures by cross-attention")
     return lens
 
