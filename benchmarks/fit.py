@@ -122,15 +122,14 @@ def closed_form(data: Data) -> TunedLens:
     return fit.solve()
 
 
-def gradient(data: Data, start: TunedLens, lr: float = 1e-3, epochs: int | None = None) -> TunedLens:
+def gradient(data: Data, start: TunedLens, rate: float = 0.1, epochs: int | None = None) -> TunedLens:
     return refine(
         start,
         lambda: data.train,
         lambda: data.validation,
         data.unembed,
         epochs=epochs or data.epochs,
-        lr=lr,
-        patience=data.epochs,
+        rate=rate,
         rows=data.rows,
     )
 
@@ -171,7 +170,7 @@ def contenders(data: Data) -> dict[str, Callable[[], TunedLens]]:
         "closed form": lambda: closed_form(data),
         "closed form, then one pass of gradient": lambda: gradient(data, closed_form(data), epochs=1),
         "closed form, then gradient": lambda: gradient(data, closed_form(data)),
-        "gradient from identity, before the norm": lambda: gradient(data, identity, lr=3e-3),
+        "gradient from identity, before the norm": lambda: gradient(data, identity, rate=0.4),
         "as the tuned-lens package trains": lambda: as_the_package(data),
     }
 

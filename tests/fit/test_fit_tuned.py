@@ -160,6 +160,8 @@ def test_models_without_patch_positions_and_texts_are_fitted_too(tmp_path):
         ({"patches": 0}, "at least 1"),
         ({"held_out": 1.5}, "between 0 and 1"),
         ({"epochs": 0}, "1 or more"),
+        ({"rate": 0.0}, "above 0"),
+        ({"patience": 0}, "1 or more"),
         ({"max_new_tokens": -1}, "0 or more"),
     ],
 )

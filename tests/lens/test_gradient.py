@@ -27,7 +27,7 @@ def roughly(noisy, unembed):
 def fitted(lens, noisy, unembed, **kwargs):
     train, held_out = noisy
     return refine(
-        lens, lambda: train, lambda: held_out, unembed, **{"epochs": 8, "lr": 5e-3, "rows": 64} | kwargs
+        lens, lambda: train, lambda: held_out, unembed, **{"epochs": 8, "rate": 0.08, "rows": 64} | kwargs
     )
 
 
@@ -35,7 +35,7 @@ def fitted(lens, noisy, unembed, **kwargs):
 def test_it_learns_from_identity(noisy, form):
     unembed = plain_unembed()
     start = TunedLens.identity(N_LAYERS, D_MODEL, form=form, kinds=KINDS)
-    lens = fitted(start, noisy, unembed, lr=3e-2)
+    lens = fitted(start, noisy, unembed, rate=0.5)
     before, after = (mean_kl(own, lambda: noisy[1], unembed) for own in (start, lens))
     for kind in KINDS:
         assert (after[kind] < before[kind] / 2).all()
@@ -60,7 +60,9 @@ def test_a_harmful_fit_gives_back_what_it_was_given(noisy):
     unembed, wrong = plain_unembed(), Rotated(noise=1.0, kinds=("patch", "text"), seed=9).batches(4)
     start = roughly(noisy, unembed)
     told = []
-    lens = fitted(start, (wrong, noisy[1]), unembed, lr=1.0, patience=2, progress=lambda *at: told.append(at))
+    lens = fitted(
+        start, (wrong, noisy[1]), unembed, rate=16.0, patience=2, progress=lambda *at: told.append(at)
+    )
     for kind in KINDS:
         assert torch.equal(lens.kinds[kind].weight, start.kinds[kind].weight)
         assert torch.equal(lens.kinds[kind].bias, start.kinds[kind].bias)
@@ -112,7 +114,7 @@ def test_the_learning_rate_falls_linearly(noisy, monkeypatch):
 
     monkeypatch.setattr(torch.optim, "Adam", Watched)
     unembed = plain_unembed()
-    fitted(roughly(noisy, unembed), noisy, unembed, epochs=4, lr=0.02, patience=4)
+    fitted(roughly(noisy, unembed), noisy, unembed, epochs=4, rate=0.02 * D_MODEL)
     assert sorted(set(rates), reverse=True) == pytest.approx([0.02, 0.015, 0.01, 0.005])
     assert rates == sorted(rates, reverse=True)
 

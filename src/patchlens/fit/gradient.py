@@ -16,7 +16,7 @@ from patchlens.lens.engine.divergence import kl_to_final
 from patchlens.lens.tuned import Form, Translators, TunedLens, translated
 from patchlens.models.unembed import Unembed
 
-Progress = Callable[[int, int, Mapping[FitKind, float]], None]
+AfterEpoch = Callable[[int, int, Mapping[FitKind, float]], None]
 _POOLED_STEPS = 4
 
 
@@ -28,10 +28,10 @@ def refine(
     *,
     seed: int = 0,
     epochs: int = 20,
-    lr: float = 1e-3,
-    patience: int = 3,
+    rate: float = 0.1,
+    patience: int | None = None,
     rows: int = 256,
-    progress: Progress | None = None,
+    progress: AfterEpoch | None = None,
 ) -> TunedLens:
     """Lower the mean ``KL(p_final || p_lens)`` of every layer and kind, the unembed frozen.
 
@@ -47,9 +47,10 @@ def refine(
         held_out: gives states of other pictures, on which the best is chosen.
         unembed: the model's unembedding; work is done on its device.
         seed: of the order in which positions are taken.
-        epochs: passes over ``batches`` at most.
-        lr: learning rate of the first step; from identity, three times the default serves better.
-        patience: stop after this many epochs in which no layer of any kind got better.
+        epochs: passes over ``batches``.
+        rate: learning rate of the first step times ``d_model``, so that a step moves a normed state as far
+            in models of any width.
+        patience: stop after this many epochs in which no layer of any kind got better; None for never.
         rows: positions of one kind per step.
         progress: called with (epochs done, epochs, mean held-out KL of each kind).
 
@@ -57,8 +58,8 @@ def refine(
         FitError: a kind of the lens has no held-out positions, or there is nothing to fit on.
     """
     start = lens.to(unembed.weight.device)
-    fits: dict[FitKind, _Fit] = {
-        kind: _Fit(start.form, start.kinds[kind], lowest, lr)
+    fits: dict[FitKind, _Descent] = {
+        kind: _Descent(start.form, start.kinds[kind], lowest, rate / start.d_model)
         for kind, lowest in mean_kl(start, held_out, unembed).items()
     }
     if not fits:
@@ -77,7 +78,7 @@ def refine(
         if progress is not None:
             told: dict[FitKind, float] = {kind: float(fit.lowest.mean()) for kind, fit in fits.items()}
             progress(epoch + 1, epochs, told)
-        if stale >= patience:
+        if patience is not None and stale >= patience:
             break
     kinds = dict(start.kinds) | {kind: fit.best for kind, fit in fits.items()}
     return replace(start, kinds=kinds, how=f"{lens.how}+gradient", seed=seed, file=None)
@@ -103,7 +104,7 @@ def mean_kl(
     return {kind: (sums[kind] / counts[kind]).float() for kind in FIT_KINDS if kind in sums}
 
 
-class _Fit:
+class _Descent:
     """The translators of one kind on their way, and the best of each layer so far."""
 
     def __init__(self, form: Form, start: Translators, lowest: Float[Tensor, " layer"], lr: float) -> None:

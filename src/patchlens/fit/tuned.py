@@ -160,6 +160,8 @@ class _Fit:
                 adapter.unembed,
                 seed=settings.seed,
                 epochs=settings.epochs,
+                rate=settings.rate,
+                patience=settings.patience,
                 progress=lambda done, total, losses: self.tell(
                     f"refining the {what}", done, total, _told(losses)
                 ),
