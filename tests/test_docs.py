@@ -19,6 +19,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
         ROOT / "docs" / "reading.md",
         ROOT / "docs" / "page.md",
         ROOT / "docs" / "attention.md",
+        ROOT / "docs" / "python.md",
         ROOT / "docs" / "your-own-lens.md",
     ],
     ids=lambda p: p.name,
@@ -42,3 +43,9 @@ def test_links_within_the_project_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_the_python_shown_imports_nothing_but_pl(page):
+    shown = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
+    assert not re.findall(r"from patchlens|import patchlens(?! as pl)", shown)

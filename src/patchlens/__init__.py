@@ -45,6 +45,11 @@ if TYPE_CHECKING:
     from patchlens.cause.settings import HallucinationSettings as HallucinationSettings
     from patchlens.cause.settings import KnockoutSettings as KnockoutSettings
     from patchlens.cause.settings import PatchesSettings as PatchesSettings
+    from patchlens.concepts import Dictionary as Dictionary
+    from patchlens.concepts import first_forms as first_forms
+    from patchlens.concepts import form_tokens as form_tokens
+    from patchlens.concepts import language_of as language_of
+    from patchlens.concepts import languages as languages
     from patchlens.data.item import Item as Item
     from patchlens.data.read import read_items as read_items
     from patchlens.demo import demo_picture as demo_picture
@@ -65,12 +70,18 @@ if TYPE_CHECKING:
     from patchlens.lens import check_lens as check_lens
     from patchlens.lens import open_lens as open_lens
     from patchlens.lens import save_lens as save_lens
+    from patchlens.lens.belrose import read_tuned_lens as read_tuned_lens
+    from patchlens.lens.belrose import write_tuned_lens as write_tuned_lens
+    from patchlens.lens.contextual import contextual_maps as contextual_maps
+    from patchlens.models.tokens import form_targets as form_targets
     from patchlens.pictures.box import Box as Box
     from patchlens.reading.compare import compare as compare
     from patchlens.reading.reading import Reading as Reading
     from patchlens.reading.store import open_reading as open_reading
     from patchlens.run import Model as Model
     from patchlens.run import load as load
+    from patchlens.studies.report import make_report as make_report
+    from patchlens.studies.report import write_report as write_report
     from patchlens.studies.spec.study import read_study as read_study
     from patchlens.studies.study import run_study as run_study
     from patchlens.trace import Trace as Trace
@@ -82,6 +93,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "write_tuned_lens": "patchlens.lens.belrose",
+    "contextual_maps": "patchlens.lens.contextual",
+    "make_report": "patchlens.studies.report",
+    "write_report": "patchlens.studies.report",
+    "Dictionary": "patchlens.concepts",
+    "first_forms": "patchlens.concepts",
+    "form_tokens": "patchlens.concepts",
+    "language_of": "patchlens.concepts",
+    "languages": "patchlens.concepts",
+    "read_tuned_lens": "patchlens.lens.belrose",
+    "form_targets": "patchlens.models.tokens",
     "Model": "patchlens.run",
     "load": "patchlens.run",
     "Trace": "patchlens.trace",

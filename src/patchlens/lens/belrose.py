@@ -17,6 +17,7 @@ from torch import Tensor
 from patchlens.axes import FitKind
 from patchlens.errors import FormatError, LensError, OutputError
 from patchlens.files import write_atomically
+from patchlens.lens.open import adapter_of
 from patchlens.lens.tuned import Translators, TunedLens
 from patchlens.models.unembed import Unembed
 
@@ -24,16 +25,14 @@ CONFIG, PARAMS = "config.json", "params.pt"
 _LENS_TYPE = "linear_tuned_lens"
 
 
-def read_tuned_lens(
-    folder: str | Path, unembed: Unembed | None = None, *, kind: FitKind = "text"
-) -> TunedLens:
+def read_tuned_lens(folder: str | Path, model: object = None, *, kind: FitKind = "text") -> TunedLens:
     """Read a lens that the tuned-lens package saved; it becomes a lens of the form ``before_norm``.
 
     Translator ``i`` of the package reads layer ``i`` of ours. Only tensors are unpickled.
 
     Args:
         folder: holds ``config.json`` and ``params.pt``.
-        unembed: of the model it shall read; None leaves that unchecked.
+        model: that it shall read, or its unembedding; None leaves that unchecked.
         kind: the kind of position it was fitted on; stands in for the others.
 
     Raises:
@@ -41,6 +40,7 @@ def read_tuned_lens(
         LensError: it was fitted for a model with another lm_head. (The package only warns.)
     """
     folder = Path(folder)
+    unembed = model if model is None or isinstance(model, Unembed) else adapter_of(model).unembed
     config = _config(folder)
     if unembed is not None and config.get("unembed_hash") not in {None, unembed_hash(unembed)}:
         raise LensError(
