@@ -225,7 +225,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=1000, help="scenes to fit on")
     parser.add_argument("--patches", type=int, default=25, help="patches of each scene")
     parser.add_argument("--epochs", type=int, default=20, help="passes of the gradient fits")
-    parser.add_argument("--rows", type=int, default=256, help="positions per step of the gradient fits")
+    parser.add_argument("--rows", type=int, default=128, help="positions per step of the gradient fits")
     parser.add_argument("--threads", type=int, default=0, help="threads of torch, 0 for its default")
     options = parser.parse_args()
     if options.threads:

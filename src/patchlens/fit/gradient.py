@@ -32,7 +32,7 @@ def refine(
     epochs: int = 20,
     rate: float = 1.0,
     patience: int | None = None,
-    rows: int = 256,
+    rows: int = 128,
     progress: AfterEpoch | None = None,
 ) -> TunedLens:
     """Lower the mean ``KL(p_final || p_lens)`` of every layer and kind, the unembed frozen.
