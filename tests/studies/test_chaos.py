@@ -14,7 +14,7 @@ from small_study import content, leftovers, write_spec
 
 from patchlens import files
 from patchlens.studies.folder import StudyFolder
-from patchlens.studies.spec.study import read_study
+from patchlens.studies.recipe.study import read_study
 from patchlens.studies.study import run_study
 from patchlens.studies.work.worker import Worker
 

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 import yaml
 
-from patchlens.studies.spec.study import read_study
+from patchlens.studies.recipe.study import read_study
 from patchlens.studies.study import run_study
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from patchlens.errors import ModelNotFoundError, StudyError
 from patchlens.studies.pools.on_ray import OnRay
 from patchlens.studies.pools.processes import Processes
 from patchlens.studies.pools.protocol import MOST_DEATHS, count_death
-from patchlens.studies.spec.study import read_study
+from patchlens.studies.recipe.study import read_study
 from patchlens.studies.study import run_study
 from patchlens.studies.work.task import Bench, Job, Task
 

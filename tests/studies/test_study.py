@@ -14,8 +14,8 @@ from patchlens.reading.store import open_reading
 from patchlens.run import load
 from patchlens.studies.folder import StudyFolder
 from patchlens.studies.pools.here import Here
+from patchlens.studies.recipe.study import read_study
 from patchlens.studies.schema import TABLES
-from patchlens.studies.spec.study import read_study
 from patchlens.studies.study import run_study
 from patchlens.studies.work.worker import Worker
 

@@ -7,8 +7,8 @@ import duckdb
 import pytest
 from small_study import noise_picture, write_spec
 
+from patchlens.studies.recipe.study import read_study
 from patchlens.studies.schema import TABLES
-from patchlens.studies.spec.study import read_study
 from patchlens.studies.study import run_study
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -19,7 +19,7 @@ from patchlens.cli.app import Flat, app, progress_display, say, stdout_console
 from patchlens.errors import MissingExtraError, SelectionError
 
 if TYPE_CHECKING:
-    from patchlens.studies.spec.study import Study
+    from patchlens.studies.recipe.study import Study
     from patchlens.studies.study import OpenPool, Outcome
 
 MOST_FAILURES = 20
@@ -56,7 +56,7 @@ def study(
     """
     with _stoppable(), progress_display() as tell:
         check_extra()
-        from patchlens.studies.spec.study import read_study
+        from patchlens.studies.recipe.study import read_study
         from patchlens.studies.study import run_study
 
         asked = read_study(spec, models=model, lenses=lens, prompt=prompt)

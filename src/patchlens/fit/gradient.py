@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -18,6 +18,8 @@ from patchlens.models.unembed import Unembed
 
 AfterEpoch = Callable[[int, int, Mapping[FitKind, float]], None]
 _POOLED_STEPS = 4
+_MOMENTUM, _CLIPPED_TO = 0.9, 1.0
+_LEAST_GAIN = 1e-3
 
 
 def refine(
@@ -28,18 +30,19 @@ def refine(
     *,
     seed: int = 0,
     epochs: int = 20,
-    rate: float = 0.1,
+    rate: float = 1.0,
     patience: int | None = None,
-    rows: int = 256,
+    rows: int = 128,
     progress: AfterEpoch | None = None,
 ) -> TunedLens:
     """Lower the mean ``KL(p_final || p_lens)`` of every layer and kind, the unembed frozen.
 
-    Minimises the loss of Belrose et al. 2023 (arXiv 2303.08112, section 3) by Adam with a learning rate that
-    falls linearly, where they use SGD with Nesterov momentum; from the lens given (such as the closed form)
-    or from `TunedLens.identity`. Each layer and kind keeps the translator that was best on the held-out
-    states, the one it came with included, so none gets worse there. The form stays as it is. Memory holds
-    five times the lens.
+    Minimises the loss of Belrose et al. 2023 (arXiv 2303.08112, section 3) as their package does, but for its
+    slight weight decay: SGD with Nesterov momentum, clipped gradients and a learning rate that falls
+    linearly; from the lens given, such as `before_norm` makes of the closed form, or from
+    `TunedLens.identity`. Other than there, each layer and kind keeps the translator that was best on the
+    held-out states, the one it came with included, so none gets worse there. The form stays as it is. Memory
+    holds four times the lens.
 
     Args:
         lens: where to start.
@@ -48,8 +51,7 @@ def refine(
         unembed: the model's unembedding; work is done on its device.
         seed: of the order in which positions are taken.
         epochs: passes over ``batches``.
-        rate: learning rate of the first step times ``d_model``, so that a step moves a normed state as far
-            in models of any width.
+        rate: learning rate of the first step, as the package counts it: a tenth of it goes to SGD.
         patience: stop after this many epochs in which no layer of any kind got better; None for never.
         rows: positions of one kind per step.
         progress: called with (epochs done, epochs, mean held-out KL of each kind).
@@ -59,7 +61,7 @@ def refine(
     """
     start = lens.to(unembed.weight.device)
     fits: dict[FitKind, _Descent] = {
-        kind: _Descent(start.form, start.kinds[kind], lowest, rate / start.d_model)
+        kind: _Descent(start.form, start.kinds[kind], lowest, rate * (1 - _MOMENTUM))
         for kind, lowest in mean_kl(start, held_out, unembed).items()
     }
     if not fits:
@@ -82,6 +84,57 @@ def refine(
             break
     kinds = dict(start.kinds) | {kind: fit.best for kind, fit in fits.items()}
     return replace(start, kinds=kinds, how=f"{lens.how}+gradient", seed=seed, file=None)
+
+
+@torch.no_grad()
+def before_norm(lens: TunedLens, batches: Iterable[StateBatch], unembed: Unembed) -> TunedLens:
+    """Return a lens of the paper's form that says nearly what one of the form ``after_norm`` says.
+
+    For states of about the usual size of their layer and kind; how sure it is, is left to the final norm,
+    which now comes last. Layers at which the lens is the logit lens stay so exactly.
+
+    Args:
+        lens: of the form ``after_norm``.
+        batches: states to take the sizes from.
+        unembed: the model's, with an elementwise gain (and perhaps a shift) in its final norm.
+    """
+    sizes = _sizes(lens, batches)
+    turns = torch.ones(lens.d_model, device=unembed.weight.device)
+    turns[1::2] = -1
+    up, down = (unembed.norm(signs[None])[0].float() for signs in (turns, -turns))
+    gain, shift = (up - down) / 2 * turns, (up + down) / 2
+    gain = torch.where(gain < 0, -1, 1) * gain.abs().clamp_min(_LEAST_GAIN * gain.abs().max())
+    kinds: dict[FitKind, Translators] = {}
+    for kind, own in lens.to(gain.device).kinds.items():
+        weight = own.weight * gain / gain[:, None] - torch.eye(lens.d_model, device=gain.device)
+        bias = sizes[kind].to(gain)[:, None] * (own.weight @ shift + own.bias - shift) / gain
+        kinds[kind] = Translators(weight, bias)
+    return replace(lens, form="before_norm", kinds=kinds)
+
+
+def _sizes(lens: TunedLens, batches: Iterable[StateBatch]) -> dict[FitKind, Float[Tensor, " layer"]]:
+    """Mean over positions of the states' root mean squares."""
+    found: dict[FitKind, list[Tensor]] = {kind: [] for kind in lens.kinds}
+    for batch in batches:
+        for kind, own in _by_kind(batch, lens.kinds):
+            found[kind].append(own.first_layers(lens.n_layers).float().square().mean(-1).sqrt())
+    return {kind: torch.cat(sizes, 1).mean(1) for kind, sizes in found.items()}
+
+
+def lowest(
+    lenses: Sequence[TunedLens], held_out: Callable[[], Iterable[StateBatch]], unembed: Unembed
+) -> TunedLens:
+    """Put the first lens together anew, of whichever has the lowest mean KL at each layer and kind."""
+    found = [mean_kl(lens, held_out, unembed) for lens in lenses]
+    kinds = dict(lenses[0].kinds)
+    for kind in found[0]:
+        best = torch.stack([kl[kind] for kl in found]).argmin(0).tolist()
+        parts = [lenses[number].kinds[kind] for number in best]
+        kinds[kind] = Translators(
+            torch.stack([own.weight[layer] for layer, own in enumerate(parts)]),
+            torch.stack([own.bias[layer] for layer, own in enumerate(parts)]),
+        )
+    return replace(lenses[0], kinds=kinds)
 
 
 def mean_kl(
@@ -114,7 +167,7 @@ class _Descent:
         self.lowest = lowest
         self._lr = lr
         self._parts = [self.now.weight, self.now.bias]
-        self._optimiser = torch.optim.Adam(self._parts, lr=lr)
+        self._optimiser = torch.optim.SGD(self._parts, lr=lr, momentum=_MOMENTUM, nesterov=True)
 
     def slow_down(self, done: float) -> None:
         for group in self._optimiser.param_groups:
@@ -125,6 +178,7 @@ class _Descent:
         loss = _kl(self.form, self.now, batch, unembed).mean(-1).sum()
         for part, gradient in zip(self._parts, torch.autograd.grad(loss, self._parts), strict=True):
             part.grad = gradient
+        torch.nn.utils.clip_grad_norm_(self._parts, _CLIPPED_TO)
         self._optimiser.step()
 
     def keep(self, current: Float[Tensor, " layer"]) -> bool:

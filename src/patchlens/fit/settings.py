@@ -25,10 +25,10 @@ class TunedSettings:
         seed: Of the split and of everything drawn.
         max_new_tokens: Longest answer of the model; 0 for none.
         patches: Patches kept of each item, drawn by the seed. All if left out.
-        epochs: Passes of the gradient method. Its steps grow smaller down to nothing over them, so fewer
-            passes make a fit of their own and not the beginning of a longer one.
-        rate: Learning rate of the gradient method's first step, times the width of the model: about how far
-            that step moves a coordinate of a normed state.
+        epochs: Passes of the gradient method from each of its two starts, the closed form and the logit lens.
+            Its steps grow smaller down to nothing over them, so fewer passes make a fit of their own and not
+            the beginning of a longer one.
+        rate: Learning rate of the gradient method's first step, as the tuned-lens package counts it.
         patience: Passes in which no layer gets better on validation pictures, after which the gradient method
             stops. It does all passes if left out.
     """
@@ -41,7 +41,7 @@ class TunedSettings:
     max_new_tokens: int = 20
     patches: int | None = None
     epochs: int = 20
-    rate: float = 0.1
+    rate: float = 1.0
     patience: int | None = None
 
     def __post_init__(self) -> None:
@@ -58,7 +58,7 @@ class TunedSettings:
         if self.epochs < 1:
             raise SelectionError(f"{self.epochs} epochs fit nothing: choose 1 or more")
         if not 0 < self.rate < math.inf:
-            raise SelectionError(f"a rate of {self.rate:g} moves nothing: choose one above 0, such as 0.1")
+            raise SelectionError(f"a rate of {self.rate:g} moves nothing: choose one above 0, such as 1")
         if self.patience is not None and self.patience < 1:
             raise SelectionError(f"a patience of {self.patience} passes: choose 1 or more, or leave it out")
         _check_tokens(self.max_new_tokens)

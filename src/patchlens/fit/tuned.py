@@ -19,7 +19,7 @@ from patchlens.fit.batches import Batches, strangers
 from patchlens.fit.closed_form import POSITIONS_PER_DIMENSION, ClosedForm
 from patchlens.fit.control import Control, judge
 from patchlens.fit.gather import Gathered, gather, working
-from patchlens.fit.gradient import mean_kl, refine
+from patchlens.fit.gradient import before_norm, lowest, mean_kl, refine
 from patchlens.fit.guard import LeftOut, Pictures, cross_judged, guarded, judged
 from patchlens.fit.measure import KindSums, measure
 from patchlens.fit.report import FitReport, kind_report
@@ -153,8 +153,17 @@ class _Fit:
         lens, chosen = self._strongest(closed, validation, strengths or settings.strengths)
         lens = self._guarded(lens, train, validation, chosen)
         if settings.method == "gradient":
-            lens = refine(
-                lens,
+            lens = self._refined(lens, train, validation, what)
+        return lens, chosen
+
+    def _refined(self, lens: TunedLens, train: Batches, validation: Batches, what: str) -> TunedLens:
+        """Descend from the closed form and from the logit lens: which is better depends on the layer."""
+        adapter, settings = self.adapter, self.settings
+        near = before_norm(lens, train, adapter.unembed)
+        plain = TunedLens.identity(lens.n_layers, lens.d_model, kinds=tuple(lens.kinds))
+        found = [
+            refine(
+                start,
                 lambda: train,
                 lambda: validation,
                 adapter.unembed,
@@ -162,11 +171,13 @@ class _Fit:
                 epochs=settings.epochs,
                 rate=settings.rate,
                 patience=settings.patience,
-                progress=lambda done, total, losses: self.tell(
-                    f"refining the {what}", done, total, _told(losses)
+                progress=lambda done, total, losses, before=before: self.tell(
+                    f"refining the {what}", before + done, 2 * total, _told(losses)
                 ),
             )
-        return lens, chosen
+            for start, before in ((near, 0), (replace(near, kinds=plain.kinds), settings.epochs))
+        ]
+        return lowest(found, lambda: validation, adapter.unembed)
 
     def _strongest(
         self, closed: ClosedForm, validation: Iterable[StateBatch], strengths: Sequence[float]

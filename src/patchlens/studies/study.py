@@ -14,7 +14,7 @@ from patchlens.progress import Tell, silent
 from patchlens.reading.records import package_versions
 from patchlens.studies.folder import Kept, StudyFolder
 from patchlens.studies.pools.protocol import Lost, Pool
-from patchlens.studies.spec.study import ModelSpec, Study
+from patchlens.studies.recipe.study import ModelSpec, Study
 from patchlens.studies.work.rows import failed_rows
 from patchlens.studies.work.task import Bench, Done, Job, Task
 
@@ -54,7 +54,7 @@ def run_study(
     """Run what is not yet done of a study.
 
     Args:
-        study: what `patchlens.studies.spec.study.read_study` reads.
+        study: what `patchlens.studies.recipe.study.read_study` reads.
         out: its folder (docs/format.md); made if it is not there.
         open_pool: who does the work; one worker in this process if None.
         retry: also run the items again that failed.

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from patchlens.data.item import Item, ShippedPicture
-from patchlens.studies.spec.settings import Settings
-from patchlens.studies.spec.study import LensSpec, ModelSpec
+from patchlens.studies.recipe.settings import Settings
+from patchlens.studies.recipe.study import LensSpec, ModelSpec
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from patchlens.reading.reading import Reading
 from patchlens.reading.seal import SUFFIX
 from patchlens.reading.store import to_bytes
 from patchlens.run import Model, Prepared, alike, load, run_together
+from patchlens.studies.recipe.study import PROMPT
 from patchlens.studies.schema import CELLS, EFFECTS, TARGETS
-from patchlens.studies.spec.study import PROMPT
 from patchlens.studies.work.columns import cell_rows, target_rows
 from patchlens.studies.work.effects import effect_rows
 from patchlens.studies.work.expected import says_expected

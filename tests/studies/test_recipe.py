@@ -5,7 +5,7 @@ from small_study import noise_picture, write_spec
 
 from patchlens.data.item import DrawnPicture, PictureFile
 from patchlens.errors import StudyError
-from patchlens.studies.spec.study import read_study
+from patchlens.studies.recipe.study import read_study
 
 
 def items_of(folder, *entries, **more):

@@ -12,9 +12,9 @@ from patchlens.data.item import Item
 from patchlens.data.values import check_keys
 from patchlens.errors import StudyError, naming
 from patchlens.reading.seal import SUFFIX
-from patchlens.studies.spec.parse import parse
-from patchlens.studies.spec.settings import SETTINGS, Settings, read_settings
-from patchlens.studies.spec.sources import read_sources
+from patchlens.studies.recipe.parse import parse
+from patchlens.studies.recipe.settings import SETTINGS, Settings, read_settings
+from patchlens.studies.recipe.sources import read_sources
 
 MODEL_KEYS: Final = ("name", "load", "dtype", "device_map", "revision", "ask")
 PROMPT: Final = "{prompt}"
