@@ -80,10 +80,9 @@ if TYPE_CHECKING:
     from patchlens.reading.store import open_reading as open_reading
     from patchlens.run import Model as Model
     from patchlens.run import load as load
+    from patchlens.studies.recipe.study import read_study as read_study
     from patchlens.studies.report import make_report as make_report
     from patchlens.studies.report import write_report as write_report
-    from patchlens.studies.spec.study import read_study as read_study
-    from patchlens.studies.recipe.study import read_study as read_study
     from patchlens.studies.study import run_study as run_study
     from patchlens.trace import Trace as Trace
     from patchlens.views.charts import chart as chart
