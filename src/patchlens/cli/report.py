@@ -28,7 +28,7 @@ def report(
         no_pages: Write no pages of the saved readings.
     """
     from patchlens.studies.report import make_report, write_report
-    from patchlens.studies.report.summary import print_report, to_json
+    from patchlens.studies.report.terminal import print_report, to_json
 
     with progress_display() as tell:
         made = make_report(folder, progress=tell)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from patchlens.axes import FIT_KINDS, FitKind
@@ -20,10 +23,8 @@ from patchlens.models.unembed import Unembed
 
 POSITIONS_PER_DIMENSION = 20
 """Below this many positions per dimension of the residual stream, a fit is noted as thin."""
-_LAYERS_AT_ONCE = 8
 _SHARE_ASIDE = 4
-_WIDEST, _FINE = 8.0, 1e-3
-_GOLDEN = (math.sqrt(5) - 1) / 2
+_LOG_FACTORS, _FINE = (-math.log(8), math.log(8)), 1e-3
 
 
 class ClosedForm:
@@ -121,11 +122,7 @@ class ClosedForm:
             return torch.ones(self.n_layers).to(gram.x.device)
         x, y = self._reservoirs[kind].pairs(aside)
         weight, bias = (part.float() for part in gram.ridge(strength, prior=prior, without=(x, y)))
-        slices = [slice(i, i + _LAYERS_AT_ONCE) for i in range(0, self.n_layers, _LAYERS_AT_ONCE)]
-        parts = [
-            best_temperatures(after_norm(x[at], weight[at], bias[at]), y, self._unembed) for at in slices
-        ]
-        return torch.cat(parts)
+        return best_temperatures(after_norm(x, weight, bias), y, self._unembed)
 
     def _thin(self, kind: FitKind, count: int) -> str:
         if count >= POSITIONS_PER_DIMENSION * self.d_model:
@@ -141,23 +138,12 @@ def best_temperatures(
 ) -> Float[Tensor, " layer"]:
     """Return the factor on each layer's normed states that minimises the mean ``KL(p_final || p_lens)``.
 
-    The inverse of a temperature, between 1/8 and 8 and within a thousandth, by golden-section search; the
-    KL is convex in it (without a soft-cap). Both arguments are normed states.
+    The inverse of a temperature, between 1/8 and 8 and within a thousandth; the KL is convex in it (without a
+    soft-cap). Both arguments are normed states.
     """
 
-    def kl(log_factor: Tensor) -> Tensor:
-        return kl_to_final(states * log_factor.exp()[:, None, None], final, unembed).mean(-1)
+    def kl(log_factor: float, own: Tensor) -> float:
+        return float(kl_to_final(own[None] * math.exp(log_factor), final, unembed).mean())
 
-    low = states.new_full(states.shape[:1], -math.log(_WIDEST))
-    width = -2 * low
-    inner, outer = low + (1 - _GOLDEN) * width, low + _GOLDEN * width
-    at_inner, at_outer = kl(inner), kl(outer)
-    while width[0] > _FINE:
-        down = at_inner < at_outer
-        low, width = torch.where(down, low, inner), _GOLDEN * width
-        kept, at_kept = torch.where(down, inner, outer), torch.where(down, at_inner, at_outer)
-        fresh = torch.where(down, low + (1 - _GOLDEN) * width, low + _GOLDEN * width)
-        at_fresh = kl(fresh)
-        inner, outer = torch.where(down, fresh, kept), torch.where(down, kept, fresh)
-        at_inner, at_outer = torch.where(down, at_fresh, at_kept), torch.where(down, at_kept, at_fresh)
-    return (low + width / 2).exp()
+    search: Any = partial(minimize_scalar, bounds=_LOG_FACTORS, method="bounded", options={"xatol": _FINE})
+    return states.new_tensor([search(kl, args=(own,)).x for own in states]).exp()

@@ -26,7 +26,6 @@ class Gram:
         n: how many pairs went in.
         x: sum of ``x``, ``[layer, d_model]``; ``y`` likewise, ``[d_model]``.
         xx: sum of ``x x^T``, ``[layer, d_model, d_model]``; ``xy`` of ``x y^T`` likewise.
-        yy: sum of the squares of ``y``, ``[d_model]``.
     """
 
     def __init__(self, layers: int, d_model: int, device: torch.device | str = "cpu") -> None:
@@ -36,7 +35,6 @@ class Gram:
         self.n = 0
         self.x, self.y = zeros(layers, d_model), zeros(d_model)
         self.xx, self.xy = zeros(layers, d_model, d_model), zeros(layers, d_model, d_model)
-        self.yy = zeros(d_model)
 
     def add(self, x: Float[Tensor, "layer pair d_model"], y: Float[Tensor, "pair d_model"]) -> None:
         """Take in pairs."""
@@ -44,18 +42,11 @@ class Gram:
         for start in range(0, len(y), _ROWS):
             ys = y[start : start + _ROWS].to(self.y)
             self.y += ys.sum(0)
-            self.yy += ys.square().sum(0)
             for layer, states in enumerate(x[:, start : start + _ROWS]):
                 xs = states.to(self.x)
                 self.x[layer] += xs.sum(0)
                 self.xx[layer].addmm_(xs.T, xs)
                 self.xy[layer].addmm_(xs.T, ys)
-
-    def merge(self, other: Gram) -> None:
-        """Take in all pairs that another has seen."""
-        self.n += other.n
-        for name in ("x", "y", "xx", "xy", "yy"):
-            getattr(self, name).add_(getattr(other, name))
 
     def ridge(
         self,

@@ -160,7 +160,7 @@ def curves(source: Source, quantities: Sequence[Quantity]) -> Table:
         found = (
             share(round(mean * items), items) if yes_or_no else interval(mean, sd, skewness, items, quantity)
         )
-        rows.append((model, lens, group, layer, name, found.value, found.low, found.high, items))
+        rows.append((model, lens, group, layer, name, *figures(found), items))
     return Table(
         "curves",
         "By model, lens, group, layer and quantity: the mean over items with its 95% interval.",
@@ -203,3 +203,8 @@ def interval(
     if mean is None or sd is None:
         return Estimate(mean, n=items)
     return spread(mean, sd / math.sqrt(items), items, quantity.within, skewness or 0.0)
+
+
+def figures(*estimates: Estimate) -> tuple[float | None, ...]:
+    """Value, low and high of each, as columns."""
+    return tuple(figure for one in estimates for figure in (one.value, one.low, one.high))

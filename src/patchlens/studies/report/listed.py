@@ -1,12 +1,13 @@
-"""Tables of items, failures, answers, top words and effects."""
+"""Tables of items, failures, answers, top words, effects, and of when things first happen over the layers."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from patchlens.stats.intervals import Estimate, share
 from patchlens.studies.layout import ALL
-from patchlens.studies.report.by_layer import interval
+from patchlens.studies.report.by_layer import figures, interval
 from patchlens.studies.report.source import Source
 from patchlens.studies.report.tables import Quantity, Row, Table
 
@@ -17,12 +18,13 @@ _LOGPROB: Final = Quantity("effect", "change of the answer's log-probability", "
 _TOKENS: Final = Quantity("tokens", "length of the answer", "tokens")
 
 _ITEMS: Final = """
-    SELECT model, item, number, coalesce("group", ''), prompt, pictures, expected, answer,
-        len(answer_ids), "right", positions, patches, notes, error
+    SELECT model, item, number, coalesce("group", '') AS "group", prompt, pictures, expected, answer,
+        len(answer_ids) AS answer_tokens, "right", positions, patches, notes, error
     FROM items ORDER BY model, number, item
 """
 _FAILURES: Final = """
-    SELECT model, item, number, coalesce("group", ''), error FROM items WHERE error IS NOT NULL
+    SELECT model, item, number, coalesce("group", '') AS "group", error FROM items
+    WHERE error IS NOT NULL
     ORDER BY model, number, item
 """
 _ANSWERS: Final = """
@@ -65,7 +67,7 @@ _WORDS: Final = """
             row_number() OVER (place_of ORDER BY cells DESC, token) AS rank
         FROM counted WINDOW place_of AS (PARTITION BY model, lens, "group", layer, place)
     )
-    SELECT model, lens, "group", place, layer, rank, token, piece, cells, cells / total
+    SELECT model, lens, "group", place, layer, rank, token, piece, cells, cells / total AS share
     FROM ranked WHERE rank <= {words} ORDER BY ALL
 """
 _EFFECTS: Final = """
@@ -82,38 +84,25 @@ _EFFECTS: Final = """
     GROUP BY GROUPING SETS ((model, lens, "group", change, layer), (model, lens, change, layer))
     ORDER BY ALL
 """
+_EMERGENCE: Final = """
+    SELECT model, lens, if(grouping("group") = 1, '{all}', "group") AS "group", event,
+        count(*), count(layer), avg(layer), stddev_samp(layer), skewness(layer),
+        quantile_cont(layer, 0.25), quantile_cont(layer, 0.5), quantile_cont(layer, 0.75)
+    FROM events
+    GROUP BY GROUPING SETS ((model, lens, "group", event), (model, lens, event))
+    ORDER BY ALL
+"""
 
 
 def items(source: Source) -> Table:
     """Every item of every model, done or failed."""
-    return Table(
-        "items",
-        "Every item of every model, done or failed.",
-        (
-            *(
-                "model",
-                "item",
-                "number",
-                "group",
-                "prompt",
-                "pictures",
-                "expected",
-                "answer",
-                "answer_tokens",
-            ),
-            *("right", "positions", "patches", "notes", "error"),
-        ),
-        tuple(source.query(_ITEMS)),
-    )
+    return source.table("items", "Every item of every model, done or failed.", _ITEMS)
 
 
 def failures(source: Source) -> Table:
     """Items that failed, with the reason."""
-    return Table(
-        "failures",
-        "Items that failed, with the reason; no other table knows them.",
-        ("model", "item", "number", "group", "error"),
-        tuple(source.query(_FAILURES)),
+    return source.table(
+        "failures", "Items that failed, with the reason; no other table knows them.", _FAILURES
     )
 
 
@@ -128,8 +117,8 @@ def answers(source: Source) -> Table:
         rows.append(
             (
                 *(model, group, count, judged),
-                *(rights.value, rights.low, rights.high),
-                *(length.value, length.low, length.high, different, different / count, ratio),
+                *figures(rights, length),
+                *(different, different / count, ratio),
             )
         )
     return Table(
@@ -146,15 +135,12 @@ def answers(source: Source) -> Table:
 
 def words(source: Source) -> Table:
     """By model, lens, group, place and layer: the tokens that are most often first."""
-    rows = source.query(_WORDS.format(all=ALL, layers=MOST_LAYERS, words=MOST_WORDS))
-    return Table(
-        "words",
+    about = (
         "By model, lens, group, place (patches, or where the answer starts) and layer (at most "
         f"{MOST_LAYERS}, evenly spaced): the tokens that are most often first, with their share "
-        "of all cells there.",
-        ("model", "lens", "group", "place", "layer", "rank", "token", "piece", "cells", "share"),
-        tuple(rows),
+        "of all cells there."
     )
+    return source.table("words", about, _WORDS.format(all=ALL, layers=MOST_LAYERS, words=MOST_WORDS))
 
 
 def effects(source: Source) -> Table:
@@ -168,9 +154,7 @@ def effects(source: Source) -> Table:
             interval(control, sd2, skew2, controls, _LOGPROB),
             interval(less, sd3, skew3, controls, _LOGPROB),
         ]
-        rows.append(
-            (*key, patches, n, controls, *(v for one in found for v in (one.value, one.low, one.high)))
-        )
+        rows.append((*key, patches, n, controls, *figures(*found)))
     return Table(
         "effects",
         "By model, lens, group and change: the change of the answer's log-probability (nats), the same under "
@@ -179,6 +163,39 @@ def effects(source: Source) -> Table:
             *("model", "lens", "group", "change", "layer", "patches", "items", "controls"),
             *("effect", "effect_low", "effect_high", "control", "control_low", "control_high"),
             *("difference", "difference_low", "difference_high"),
+        ),
+        tuple(rows),
+    )
+
+
+def emergence(source: Source, last_layers: Mapping[str, int]) -> Table:
+    """By model, lens, group and event: in how many items it happens, and at which layer in those.
+
+    Args:
+        source: an open study.
+        last_layers: number of the last layer of each model.
+    """
+    rows: list[Row] = []
+    for *key, items, emerged, mean, sd, skew, lower, median, upper in source.query(
+        _EMERGENCE.format(all=ALL)
+    ):
+        part = share(emerged, items)
+        quantity = Quantity("layer", "layer", "layer", high=last_layers[key[0]])
+        layer = interval(mean, sd, skew, emerged, quantity)
+        rows.append(
+            (
+                *key,
+                *(items, items - emerged, *figures(part, layer)),
+                *(lower, median, upper),
+            )
+        )
+    return Table(
+        "emergence",
+        "By model, lens, group and event: in how many items it happens (Wilson's interval), and in those, "
+        "the layer where it does (mean with its interval, quartiles).",
+        (
+            *("model", "lens", "group", "event", "items", "never", "share", "share_low", "share_high"),
+            *("layer_mean", "layer_low", "layer_high", "layer_q25", "layer_median", "layer_q75"),
         ),
         tuple(rows),
     )

@@ -13,7 +13,6 @@ from patchlens.studies.layout import REST
 from patchlens.studies.report import listed
 from patchlens.studies.report.by_layer import EVENTS, KNOWN, MEANS, curves, languages, prepare
 from patchlens.studies.report.differences import MOST_PAIRED, differences
-from patchlens.studies.report.emergence import emergence
 from patchlens.studies.report.source import Source, open_study
 from patchlens.studies.report.summaries import SUMMARIES, summaries
 from patchlens.studies.report.tables import Report, Standing, Table, Value
@@ -57,7 +56,7 @@ def make_report(folder: str | Path, *, draws: int = DRAWS, progress: Progress | 
             listed.failures(source),
             listed.answers(source),
             curves(source, quantities),
-            emergence(source, last_layers),
+            listed.emergence(source, last_layers),
             compared,
             listed.words(source),
             listed.effects(source),

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from patchlens.errors import FormatError, MissingExtraError
 from patchlens.studies.layout import ALL, REST
-from patchlens.studies.report.damage import damage
 from patchlens.studies.report.manifest import Manifest, read_manifest
+from patchlens.studies.report.tables import Table
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -49,12 +49,25 @@ class Source:
         Raises:
             FormatError: the dataset's files cannot be read as such.
         """
+        return self._executed(sql).fetchall()
+
+    def table(self, name: str, about: str, sql: str) -> Table:
+        """A table of the report as a query gives it, its columns as the query calls them.
+
+        Raises:
+            FormatError: as `query`.
+        """
+        found = self._executed(sql)
+        columns = tuple(column[0] for column in found.description or ())
+        return Table(name, about, columns, tuple(found.fetchall()))
+
+    def _executed(self, sql: str) -> DuckDBPyConnection:
         import duckdb
 
         try:
-            return self.connection.execute(sql).fetchall()
+            return self.connection.execute(sql)
         except duckdb.Error as error:
-            reason = damage(self.folder) or str(error).splitlines()[0]
+            reason = _damage(self.folder) or str(error).splitlines()[0]
             raise FormatError(f"cannot read the tables of the study in {self.folder}: {reason}") from error
 
 
@@ -120,3 +133,30 @@ def _quoted(text: str) -> str:
 def _unglobbed(path: str) -> str:
     """The path with the signs that DuckDB takes for patterns taken literally."""
     return "".join(f"[{char}]" if char in "*?[" else char for char in path)
+
+
+def _damage(folder: Path) -> str | None:
+    """The first file that cannot be read through, row group by row group, and the remedy."""
+    from patchlens.studies.schema import ITEMS, MODEL, TABLES
+
+    for table in TABLES:
+        for path in table.files(folder):
+            if fault := _fault(path):
+                model = path.relative_to(folder).parts[1 + table.partitions.index(MODEL)]
+                closing = folder / ITEMS.name / model / path.name
+                files = "it" if path == closing else f"it and {closing}"
+                return f"{path} is damaged ({fault}): remove {files}, then run patchlens study again"
+    return None
+
+
+def _fault(path: Path) -> str | None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            for number in range(file.num_row_groups):
+                file.read_row_group(number)
+    except (OSError, pa.ArrowException) as error:
+        return str(error).splitlines()[0].rstrip(".")
+    return None

@@ -55,10 +55,5 @@ def summaries(source: Source) -> Table:
     events = ", ".join(f"any_value(layer) FILTER (event = '{q.name}') AS {q.name}" for q in EVENTS)
     told = {"answer_tokens": "len(answer_ids)", "right": '"right"::INT'}
     columns = ", ".join(f"{told.get(q.name, q.name)} AS {q.name}" for q in SUMMARIES)
-    rows = source.query(_SUMMARIES.format(means=means, events=events, columns=columns))
-    return Table(
-        "summaries",
-        "One row per model, lens and item: means over layers, layers of emergence, length of the answer.",
-        ("model", "lens", "item", "group", *(quantity.name for quantity in SUMMARIES)),
-        tuple(rows),
-    )
+    about = "One row per model, lens and item: means over layers, layers of emergence, length of the answer."
+    return source.table("summaries", about, _SUMMARIES.format(means=means, events=events, columns=columns))
