@@ -164,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue]
     try:
         given = sys.argv[1:] if arguments is None else arguments
-        app(given, exit_on_error=False, print_error=False, verbose=False)
+        app(given, console=stdout_console(), exit_on_error=False, print_error=False, verbose=False)
     except CycloptsError as error:
         known = " ".join(["patchlens", *(error.command_chain or ())])
         _fail(f"{_told(error)} See: {known} --help")
